@@ -1,0 +1,50 @@
+"""Adapters: each hands an envelope to one provider and knows nothing of the database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from mailglass.envelope import Accepted, Envelope
+from mailglass.message import Message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a provider can do, asked before any row exists.
+
+    ``lease_s`` is the sum of the adapter's hard timeouts for one recipient and 30 s more: dispatch
+    multiplies it by the recipients of a message and leases the message for that long.
+    """
+
+    smtputf8: bool = False
+    message_bytes_max: int | None = None
+    idempotency_window_s: float | None = None
+    lease_s: float = 90.0
+
+
+@runtime_checkable
+class Adapter(Protocol):
+    """Hands a message to one provider.
+
+    ``send`` answers with one verdict a recipient. It may raise a MailglassError that then holds for
+    every recipient: SendError with its ``failure_class``, ConfigError for credentials and
+    certificates, SuppressedError. Any other exception counts as *unknown*. It never retries.
+    """
+
+    @property
+    def name(self) -> str:
+        """Return the provider's name, as events and deliveries show it."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Return what this provider can do."""
+
+    def check(self, message: Message) -> None:
+        """Raise SendError when this provider cannot carry what the message asks for."""
+
+    def send(self, envelope: Envelope) -> Accepted:
+        """Make one attempt for each recipient of the envelope."""
+
+    def close(self) -> None:
+        """Give connections back; the adapter may be used again."""

@@ -1,0 +1,72 @@
+"""The adapter that settings alone describe; others are given to ``Mailglass`` in code."""
+
+from __future__ import annotations
+
+import ssl
+from typing import assert_never
+
+from mailglass.adapters import Adapter
+from mailglass.errors import ConfigError, ConfigErrorType
+from mailglass.settings import AdapterName, Settings
+
+
+def adapter_from(settings: Settings) -> Adapter:
+    """Build the configured adapter; nothing connects before the first mail.
+
+    Raises:
+        ConfigError: ``missing`` or ``invalid`` for a setting that the adapter needs.
+
+    """
+    match settings.adapter:
+        case AdapterName.FAKE:
+            from mailglass.adapters.fake import FakeAdapter  # noqa: PLC0415 - only when it is configured
+
+            return FakeAdapter()
+        case AdapterName.FILE:
+            from mailglass.adapters.file import FileAdapter  # noqa: PLC0415 - only when it is configured
+
+            if settings.file_folder is None:
+                raise _missing("file_folder")
+            return FileAdapter(settings.file_folder)
+        case AdapterName.SMTP:
+            return _smtp(settings)
+        case _:
+            assert_never(settings.adapter)
+
+
+def _smtp(settings: Settings) -> Adapter:
+    from mailglass.adapters.smtp import SmtpAdapter, SmtpSecurity  # noqa: PLC0415 - only when it is configured
+
+    if settings.smtp_host is None:
+        raise _missing("smtp_host")
+    password = settings.smtp_password
+    return SmtpAdapter(
+        host=settings.smtp_host,
+        port=settings.smtp_port,
+        security=SmtpSecurity(settings.smtp_security.value),
+        username=settings.smtp_username,
+        password=password.get_secret_value if password else None,
+        local_hostname=settings.smtp_local_hostname,
+        connect_timeout_s=settings.smtp_connect_timeout_s,
+        command_timeout_s=settings.smtp_command_timeout_s,
+        final_dot_timeout_s=settings.smtp_final_dot_timeout_s,
+        ssl_context=_context(settings),
+    )
+
+
+def _context(settings: Settings) -> ssl.SSLContext | None:
+    if settings.smtp_ca_file is None:
+        return None
+    try:
+        return ssl.create_default_context(cafile=settings.smtp_ca_file)
+    except OSError as error:
+        raise ConfigError(
+            "the file of SMTP certificate authorities cannot be read",
+            type=ConfigErrorType.INVALID,
+            key="smtp_ca_file",
+            hint="Name a PEM file that this process may read.",
+        ) from error
+
+
+def _missing(key: str) -> ConfigError:
+    return ConfigError(f"{key} is not set", type=ConfigErrorType.MISSING, key=key)

@@ -1,0 +1,460 @@
+"""Mailglass, the front desk: holds the parts and offers the verbs; nothing is global."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Self
+from uuid import UUID
+
+from mailglass.adapters import Adapter
+from mailglass.adapters.from_settings import adapter_from
+from mailglass.clock import Clock, system_clock
+from mailglass.deliveries import Delivery, DispatchState
+from mailglass.delivery.dispatch import Dispatcher
+from mailglass.delivery.freeze import Frozen, freeze
+from mailglass.delivery.outcome import Jitter
+from mailglass.delivery.record import Report, record
+from mailglass.errors import (
+    ConfigError,
+    ConfigErrorType,
+    FailureClass,
+    MailglassError,
+    SendError,
+    SendErrorType,
+    SuppressedError,
+    SuppressedErrorType,
+)
+from mailglass.events import Event
+from mailglass.ids import new_id
+from mailglass.ledger.database import DatabaseChoice, choose_database
+from mailglass.ledger.migrations import migrate
+from mailglass.ledger.sql import query
+from mailglass.ledger.store import Store
+from mailglass.mailable import Mailable
+from mailglass.message import Message
+from mailglass.preflight import Check, Context, Phase, run
+from mailglass.preflight.rate_limit import rate_is_within_limits
+from mailglass.preflight.stream_policy import stream_rules_are_kept
+from mailglass.preflight.suppression import no_recipient_is_suppressed
+from mailglass.preflight.tenant import tenant_is_stamped
+from mailglass.preflight.tracking_guard import no_tracking_on_auth_mail
+from mailglass.rendering.attachments import load_attachments
+from mailglass.rendering.render import Renderer
+from mailglass.settings import Environment, Settings, load_settings
+from mailglass.suppression import Suppression
+from mailglass.telemetry import Signal, report
+from mailglass.tenancy import ContextTenancy, Tenancy
+
+if TYPE_CHECKING:
+    from mailglass.ledger.embedded import EmbeddedServer
+
+CHECKS: Final[tuple[Check, ...]] = (
+    tenant_is_stamped,
+    no_tracking_on_auth_mail,
+    no_recipient_is_suppressed,
+    rate_is_within_limits,
+    stream_rules_are_kept,
+)
+"""Preflight, in order; give ``checks=(*CHECKS, yours)`` to add one."""
+
+DEFAULT_ADAPTER: Final = "default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A mail that has passed preflight, as one statement for a transaction of your own.
+
+    Run ``statement`` with ``parameters`` on any psycopg connection, or through Django's cursor or
+    SQLAlchemy's ``exec_driver_sql``: a rollback leaves nothing. ``delivery_ids`` are in the order of
+    the recipients; no row comes back when the mail's idempotency key was used before.
+    """
+
+    statement: str
+    parameters: Mapping[str, object]
+    message_id: UUID
+    delivery_ids: tuple[UUID, ...]
+
+
+class Mailglass:
+    """Renders, queues and hands over mail, and tells what became of it.
+
+    Make one for a process and share it between threads; ``close()`` it, or use it in a ``with``
+    block. Each verb that waits has an ``a…`` twin for asyncio, which runs it in a thread: cancelling
+    the await does not stop the send.
+    """
+
+    def __init__(  # noqa: PLR0913 - the parts, each a keyword with a default
+        self,
+        settings: Settings,
+        *,
+        database: DatabaseChoice,
+        adapters: Mapping[str, Adapter] | None = None,
+        tenancy: Tenancy | None = None,
+        checks: Sequence[Check] = CHECKS,
+        clock: Clock = system_clock,
+        jitter: Jitter | None = None,
+        embedded: EmbeddedServer | None = None,
+    ) -> None:
+        self.settings = settings
+        self.database = database
+        self._embedded = embedded
+        self._adapters = dict(adapters or {DEFAULT_ADAPTER: adapter_from(settings)})
+        self._tenancy = tenancy or ContextTenancy(settings.default_tenant)
+        self._checks = tuple(checks)
+        self._clock = clock
+        self._renderer = Renderer(settings.templates)
+        role = settings.database_role or ("mailglass_app" if database.is_embedded else None)
+        self.store = Store(
+            database.url,
+            role=role,
+            connections_max=settings.database_connections_max,
+            connect_timeout_s=settings.database_connect_timeout_s,
+            statement_timeout_s=settings.database_statement_timeout_s,
+        )
+        self._dispatcher = Dispatcher(
+            store=self.store,
+            settings=settings,
+            checks=self._checks,
+            adapter_named=self._adapter_named,
+            context_of=self._context,
+            jitter=jitter or partial(secrets.SystemRandom().uniform, 0.0),
+            lease_s=max(one.capabilities.lease_s for one in self._adapters.values()),
+        )
+
+    @classmethod
+    def from_env(
+        cls,
+        *,
+        adapters: Mapping[str, Adapter] | None = None,
+        tenancy: Tenancy | None = None,
+        embedded_folder: Path | None = None,
+        **given: Any,
+    ) -> Self:
+        """Make one from ``MAILGLASS_…`` variables; settings given by keyword go before them.
+
+        The database is the given ``database_url``, else ``MAILGLASS_DATABASE_URL``, else
+        ``DATABASE_URL``, else, outside production, the embedded server, which is started and
+        migrated. A database that was named is never migrated here: run ``mailglass migrate``.
+
+        Raises:
+            ConfigError: for settings that are missing, wrong or contradict each other.
+
+        """
+        settings = load_settings(**given)
+        choice, embedded = open_database(
+            given.get("database_url"), settings, folder=embedded_folder
+        )
+        try:
+            return cls(
+                settings, database=choice, adapters=adapters, tenancy=tenancy, embedded=embedded
+            )
+        except BaseException:
+            if embedded is not None:
+                embedded.stop()
+            raise
+
+    def close(self) -> None:
+        """Close the connections to the database and the providers, and an embedded server."""
+        for adapter in self._adapters.values():
+            adapter.close()
+        self.store.close()
+        if self._embedded is not None:
+            self._embedded.stop()
+
+    def __enter__(self) -> Self:
+        """Return the object itself."""
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        """Close it."""
+        self.close()
+
+    def render(self, mail: Mailable | Message) -> Message:
+        """Return the finished message, exactly as it would be sent, with its attachments read."""
+        message = mail if isinstance(mail, Message) else self._renderer.render(mail)
+        return load_attachments(message, self.settings.attachments_root)
+
+    def deliver(self, mail: Mailable | Message) -> Delivery:
+        """Queue a mail and attempt it at once; return the delivery of its first To recipient.
+
+        It returns when the mail was accepted by the provider (``sent``) and when mailglass will try
+        again by itself (``queued``, with the reason in ``error``): calling it again would double the
+        mail. It raises when the mail will not leave, or when nobody knows whether it did.
+
+        Raises:
+            TemplateError, ConfigError, StreamPolicyError, RateLimitError: before any row exists.
+            SuppressedError: a recipient is suppressed; the refusal is recorded as a delivery.
+            SendError: ``serialization_failed`` or ``rendering_failed`` before any row exists;
+                ``adapter_failure``, ``preflight_rejected``, ``outcome_unknown`` and ``expired``
+                after it, with ``delivery_id``.
+            TenancyError: no tenant is set.
+            psycopg.Error: the database cannot be reached; nothing is half-written.
+
+        """
+        frozen, is_new = self._queue(mail)
+        first = frozen.delivery_ids[0]
+        tenant_id = str(frozen.parameters["tenant_id"])
+        if not is_new:
+            return self._known(tenant_id, first)
+        error = self._dispatcher.dispatch(tenant_id, frozen.message_id)
+        return _returned_or_raised(self._known(tenant_id, first), error)
+
+    async def adeliver(self, mail: Mailable | Message) -> Delivery:
+        """Deliver as ``deliver`` does, without holding up the event loop."""
+        return await asyncio.to_thread(self.deliver, mail)
+
+    def prepare(self, mail: Mailable | Message) -> Prepared:
+        """Render, check and freeze a mail, and return the statement that queues it.
+
+        Raises:
+            MailglassError: as ``deliver`` does before a row exists; a suppressed recipient leaves
+                no row here, since the transaction is yours.
+
+        """
+        _tenant_id, message, ref = self._accepted(mail)
+        frozen = freeze(
+            message, tenant_id=self._tenancy.current(), adapter_ref=ref, now=self._clock()
+        )
+        return Prepared(
+            statement=query("queue_message"),
+            parameters=MappingProxyType(dict(frozen.parameters)),
+            message_id=frozen.message_id,
+            delivery_ids=frozen.delivery_ids,
+        )
+
+    def dispatch(self, delivery_id: UUID) -> Delivery:
+        """Attempt the message of a delivery now, if it is due; return the delivery as it is then.
+
+        Raises:
+            SendError: as ``deliver`` does after a row exists; ``payload_missing`` for a delivery
+                that is not there.
+
+        """
+        tenant_id = self._tenancy.current()
+        message_id = self._known(tenant_id, delivery_id).message_id
+        self.store.close_queued(
+            tenant_id, message_id, state=DispatchState.EXPIRED, payload={"by": "dispatch"}
+        )
+        error = self._dispatcher.dispatch(tenant_id, message_id)
+        return _returned_or_raised(self._known(tenant_id, delivery_id), error)
+
+    async def adispatch(self, delivery_id: UUID) -> Delivery:
+        """Dispatch as ``dispatch`` does, without holding up the event loop."""
+        return await asyncio.to_thread(self.dispatch, delivery_id)
+
+    def cancel(self, delivery_id: UUID) -> bool:
+        """Cancel the message of a delivery; False when it has left or is leaving already."""
+        tenant_id = self._tenancy.current()
+        message_id = self._known(tenant_id, delivery_id).message_id
+        return bool(
+            self.store.close_queued(
+                tenant_id, message_id, state=DispatchState.CANCELLED, payload={"by": "application"}
+            )
+        )
+
+    def delivery(self, delivery_id: UUID) -> Delivery | None:
+        """Return a delivery of the current tenant, or None."""
+        return self.store.delivery(self._tenancy.current(), delivery_id)
+
+    def deliveries_of(self, message_id: UUID) -> tuple[Delivery, ...]:
+        """Return every recipient's delivery of one message."""
+        return self.store.deliveries_of_message(self._tenancy.current(), message_id)
+
+    def events(self, delivery_id: UUID) -> tuple[Event, ...]:
+        """Return the history of a delivery, the first event first."""
+        return self.store.events_of_delivery(self._tenancy.current(), delivery_id)
+
+    def record(self, fact: Report) -> Event | None:
+        """Append what a provider reports; None when it was recorded before."""
+        return record(self.store, self._tenancy.current(), fact)
+
+    def suppress(self, entry: Suppression) -> None:
+        """Refuse mail to an address, a domain or an address on one stream from now on."""
+        self.store.add_suppression(new_id(), self._tenancy.current(), entry)
+
+    def _queue(self, mail: Mailable | Message) -> tuple[Frozen, bool]:
+        """Queue the mail; False and the first delivery's id when its key was used before."""
+        message = self.render(mail)
+        tenant_id, ref = self._tenancy.current(), DEFAULT_ADAPTER
+        freezing: Callable[..., Frozen] = partial(
+            freeze, message, tenant_id=tenant_id, adapter_ref=ref, now=self._clock()
+        )
+        try:
+            self._check(message, tenant_id, ref)
+        except SuppressedError as error:
+            self.store.queue_message(freezing(refused_as=error.type.value).parameters)
+            _report_refusal(tenant_id, message, error)
+            raise
+        except MailglassError as error:
+            _report_refusal(tenant_id, message, error)
+            raise
+        frozen = freezing()
+        if self.store.queue_message(frozen.parameters):
+            return frozen, True
+        return self._first_of_key(message, tenant_id, frozen), False
+
+    def _accepted(self, mail: Mailable | Message) -> tuple[str, Message, str]:
+        message = self.render(mail)
+        tenant_id = self._tenancy.current()
+        self._check(message, tenant_id, DEFAULT_ADAPTER)
+        return tenant_id, message, DEFAULT_ADAPTER
+
+    def _check(self, message: Message, tenant_id: str, ref: str) -> None:
+        if message.expires_at is not None and message.expires_at <= self._clock():
+            raise SendError(
+                "the mail's expires_at is over, so it is not queued", type=SendErrorType.EXPIRED
+            )
+        self._adapter_named(ref).check(message)
+        run(self._checks, message, self._context(tenant_id, Phase.INTAKE))
+
+    def _first_of_key(self, message: Message, tenant_id: str, frozen: Frozen) -> Frozen:
+        known = self.store.delivery_of_key(tenant_id, message.idempotency_key or "")
+        if known is None or known[1] != frozen.content_sha256:
+            raise SendError(
+                "the idempotency key was used for a mail with other content",
+                type=SendErrorType.SERIALIZATION_FAILED,
+                code="idempotency_mismatch",
+                delivery_id=known[0] if known else None,
+            )
+        return replace(frozen, delivery_ids=(known[0],))
+
+    def _known(self, tenant_id: str, delivery_id: UUID) -> Delivery:
+        found = self.store.delivery(tenant_id, delivery_id)
+        if found is None:
+            raise SendError(
+                "this tenant has no such delivery",
+                type=SendErrorType.PAYLOAD_MISSING,
+                delivery_id=delivery_id,
+            )
+        return found
+
+    def _adapter_named(self, ref: str) -> Adapter:
+        found = self._adapters.get(ref)
+        if found is None:
+            raise ConfigError(
+                f"the adapter {ref} is not configured",
+                type=ConfigErrorType.MISSING,
+                key="adapters",
+                hint="Give it to Mailglass(adapters=…), or retry the mail through another.",
+            )
+        return found
+
+    def _context(self, tenant_id: str, phase: Phase) -> Context:
+        return Context(
+            tenant_id=tenant_id,
+            phase=phase,
+            settings=self.settings,
+            suppressions=partial(self.store.matching_suppressions, tenant_id),
+            take=partial(self.store.take_tokens, tenant_id),
+        )
+
+
+def open_database(
+    explicit: object, settings: Settings, *, folder: Path | None = None
+) -> tuple[DatabaseChoice, EmbeddedServer | None]:
+    """Return the database to use and, where it is the embedded one, the server that was started.
+
+    Raises:
+        ConfigError: ``missing`` in production without a URL; ``optional_dep_missing`` without the
+            extra ``embedded`` and without server binaries.
+
+    """
+    named = None if explicit is None else _plain(explicit)
+    allows_embedded = settings.environment is not Environment.PRODUCTION
+    choice = choose_database(named, os.environ, allows_embedded=allows_embedded)
+    if choice is None:
+        raise ConfigError(
+            "no database is named",
+            type=ConfigErrorType.MISSING,
+            key="database_url",
+            hint="Set MAILGLASS_DATABASE_URL; the embedded server is not for production.",
+        )
+    if not choice.is_embedded:
+        return choice, None
+    # Imported here: most processes use a server of their own.
+    from mailglass.ledger.embedded import EmbeddedServer  # noqa: PLC0415 - as said above
+
+    server = EmbeddedServer.start(folder)
+    migrate(server.url())
+    return replace(choice, url=server.url()), server
+
+
+def _plain(value: object) -> str:
+    reveal = getattr(value, "get_secret_value", None)
+    return str(reveal() if reveal is not None else value)
+
+
+def _returned_or_raised(delivery: Delivery, error: MailglassError | None) -> Delivery:
+    """Return a delivery that is sent or will be tried again; raise for one that will not leave."""
+    match delivery.state:
+        case DispatchState.FAILED | DispatchState.EXPIRED | DispatchState.UNKNOWN_FINAL:
+            raise _failed(delivery, error) from error
+        case DispatchState.UNKNOWN:
+            raise SendError(
+                "the provider may have accepted the mail, but no answer came back",
+                type=SendErrorType.OUTCOME_UNKNOWN,
+                delivery_id=delivery.id,
+                provider=delivery.provider,
+                failure_class=FailureClass.UNKNOWN,
+                code=delivery.code,
+            ) from error
+        case DispatchState.SUPPRESSED:
+            raise _suppressed(delivery, error)
+        case DispatchState.QUEUED | DispatchState.SENDING if delivery.failure_class is not None:
+            return replace(delivery, error=error or _failed(delivery, None))
+        case _:
+            return delivery
+
+
+def _failed(delivery: Delivery, error: MailglassError | None) -> SendError:
+    if delivery.state is DispatchState.EXPIRED:
+        kind, text = SendErrorType.EXPIRED, "the mail's time was over before it could leave"
+    elif isinstance(error, SendError):
+        kind, text = error.type, error.message
+    elif error is not None:
+        kind, text = (
+            SendErrorType.PREFLIGHT_REJECTED,
+            f"preflight refused the mail: {error.message}",
+        )
+    else:
+        kind = SendErrorType.ADAPTER_FAILURE
+        text = f"{delivery.provider} did not take the mail ({delivery.code or 'no code'})"
+    return SendError(
+        text,
+        type=kind,
+        delivery_id=delivery.id,
+        provider=delivery.provider,
+        failure_class=FailureClass(delivery.failure_class) if delivery.failure_class else None,
+        code=delivery.code,
+    )
+
+
+def _suppressed(delivery: Delivery, error: MailglassError | None) -> MailglassError:
+    if isinstance(error, SuppressedError):
+        return error
+    return SuppressedError(
+        f"{delivery.provider} refuses this recipient ({delivery.code or 'no code'})",
+        type=SuppressedErrorType.ADDRESS,
+        tenant_id=delivery.tenant_id,
+        stream=delivery.stream.value,
+        reason="invalid_recipient",
+        source=f"adapter:{delivery.provider}",
+    )
+
+
+def _report_refusal(tenant_id: str, message: Message, error: MailglassError) -> None:
+    report(
+        Signal.REFUSED,
+        level=logging.WARNING,
+        tenant_id=tenant_id,
+        stream=message.stream.value,
+        error_type=f"{type(error).__name__}.{error.type.value}",
+    )

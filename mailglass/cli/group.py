@@ -1,0 +1,79 @@
+"""The group of commands, and how an error of ours is shown: one line and a hint."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Final
+
+import click
+
+from mailglass import __version__
+from mailglass.cli import EXIT_MISUSED, EXIT_REFUSED
+from mailglass.errors import ConfigError, MailglassError
+
+_COMMANDS: Final = {
+    "deliveries": "List deliveries, or show one.",
+    "demo": "Send real mail through a real SMTP server on this machine.",
+    "events": "Show the history of a delivery.",
+    "migrate": "Bring the database's schema up to date.",
+}
+
+
+class LazyGroup(click.Group):
+    """Loads a command's module when the command runs, so that ``--help`` stays quick."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        return sorted(_COMMANDS)
+
+    def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        if cmd_name not in _COMMANDS:
+            return None
+        module = import_module(f"mailglass.cli.{cmd_name.replace('-', '_')}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(_COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="mailglass")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def mailglass(ctx: click.Context, *, debug: bool) -> None:
+    """Transactional email with an append-only event ledger in Postgres."""
+    ctx.obj = debug
+
+
+def run() -> None:
+    """Run the group; errors of ours become one line on standard error."""
+    debug = "--debug" in sys.argv[1:]
+    try:
+        mailglass(standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("mailglass: stopped", err=True)
+        sys.exit(EXIT_REFUSED)
+    except click.exceptions.Exit as ended:
+        sys.exit(ended.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(EXIT_MISUSED)
+    except Exception as error:
+        if debug:
+            raise
+        click.echo(_one_line(error), err=True)
+        sys.exit(EXIT_MISUSED if isinstance(error, ConfigError) else EXIT_REFUSED)
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, MailglassError):
+        shown = f"mailglass: {error.message} [{type(error).__name__}.{error.type.value}]"
+        hint = getattr(error, "hint", None)
+        return f"{shown}\n  {hint}" if hint else shown
+    first = str(error).strip().splitlines()
+    return f"mailglass: {type(error).__name__}: {first[0] if first else 'no text'}"

@@ -1,0 +1,244 @@
+"""Dispatch: claim one message, ask preflight again, hand it over, write what came of it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from uuid import UUID
+
+from mailglass.adapters import Adapter
+from mailglass.address import parse_address
+from mailglass.delivery.outcome import (
+    Jitter,
+    class_of_error,
+    counts_as_attempt,
+    settle,
+)
+from mailglass.delivery.thaw import thaw
+from mailglass.envelope import Envelope, Recipient, Verdict
+from mailglass.errors import (
+    FailureClass,
+    MailglassError,
+    RateLimitError,
+    SendError,
+    SendErrorType,
+    SuppressedError,
+)
+from mailglass.ids import new_id
+from mailglass.ledger.store import Claim, Store
+from mailglass.message import Message, RecipientKind, Tracking
+from mailglass.preflight import Check, Context, Phase, run
+from mailglass.settings import Settings
+from mailglass.suppression import Suppression, SuppressionReason, SuppressionScope
+from mailglass.telemetry import Signal, report
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dispatcher:
+    """Attempts messages; holds no state of its own, so threads may share it.
+
+    ``lease_s`` is how long one recipient may take at the slowest adapter; the claim multiplies it by
+    the recipients.
+    """
+
+    store: Store
+    settings: Settings
+    checks: Sequence[Check]
+    adapter_named: Callable[[str], Adapter]
+    context_of: Callable[[str, Phase], Context]
+    jitter: Jitter
+    lease_s: float
+
+    def dispatch(self, tenant_id: str, message_id: UUID) -> MailglassError | None:
+        """Attempt a due message once and return the error that refused or failed it, if any.
+
+        Nothing happens when the message is not due, is settled, or is another's. No transaction is
+        open while the adapter works: the claim is committed before, the verdicts after.
+        """
+        claim = self.store.claim_message(tenant_id, message_id, lease_s=self.lease_s)
+        if claim is None:
+            return None
+        adapter = self.adapter_named(claim.adapter_ref)
+        error = self._refusal(claim)
+        if error is None:
+            verdicts, error = _attempt(claim, adapter)
+            self._suppress_refused(claim, verdicts)
+        else:
+            verdicts = _same_for_all(claim, _verdict_of_refusal(error))
+        self._finalize(claim, adapter.name, verdicts)
+        return error
+
+    def _refusal(self, claim: Claim) -> MailglassError | None:
+        """Ask preflight again, now that time has passed since the message was queued."""
+        if claim.payload is None:
+            return SendError(
+                "the message's payload was scrubbed, so it cannot be sent any more",
+                type=SendErrorType.PAYLOAD_MISSING,
+            )
+        if hashlib.sha256(claim.payload).digest() != claim.payload_sha256:
+            return SendError(
+                "the message's payload is not the one that was frozen",
+                type=SendErrorType.SERIALIZATION_FAILED,
+                code="payload_hash",
+            )
+        try:
+            run(self.checks, outline(claim), self.context_of(claim.tenant_id, Phase.DISPATCH))
+        except MailglassError as error:
+            return error
+        return None
+
+    def _suppress_refused(self, claim: Claim, verdicts: tuple[Verdict, ...]) -> None:
+        """Record that a provider refuses a recipient, so that the next mail stops at preflight."""
+        refused = {
+            one.delivery_id for one in verdicts if one.failure_class is FailureClass.SUPPRESSED
+        }
+        for row in claim.recipients:
+            if UUID(row["delivery_id"]) in refused:
+                entry = Suppression(
+                    scope=SuppressionScope.ADDRESS,
+                    value=parse_address(row["address"]).key,
+                    reason=SuppressionReason.INVALID_RECIPIENT,
+                    source=f"adapter:{claim.adapter_ref}",
+                )
+                self.store.add_suppression(new_id(), claim.tenant_id, entry)
+
+    def _finalize(self, claim: Claim, provider: str, verdicts: tuple[Verdict, ...]) -> None:
+        settled = [
+            settle(one, attempt=claim.attempt, settings=self.settings, jitter=self.jitter)
+            for one in verdicts
+        ]
+        state = self.store.finalize_attempt(
+            claim,
+            provider=provider,
+            verdicts=[one.row() for one in settled],
+            retry_in_s=max((one.retry_in_s for one in settled), default=0.0),
+            counts=counts_as_attempt(verdicts),
+        )
+        report(
+            Signal.FENCED if state is None else Signal.SETTLED,
+            level=logging.WARNING if state is None else logging.INFO,
+            tenant_id=claim.tenant_id,
+            message_id=claim.message_id,
+            stream=claim.stream.value,
+            provider=provider,
+            state=state.value if state else None,
+            attempt=claim.attempt,
+        )
+
+
+def outline(claim: Claim) -> Message:
+    """Return the message as checks see it at dispatch: all but the bodies, which are frozen."""
+    tracking = claim.settings.get("tracking", {})
+    send_at = claim.settings.get("send_at")
+    by_kind: dict[RecipientKind, list[str]] = {kind: [] for kind in RecipientKind}
+    for row in claim.recipients:
+        by_kind[RecipientKind(row["kind"])].append(row["address"])
+    to = by_kind[RecipientKind.TO] + by_kind[RecipientKind.CC] + by_kind[RecipientKind.BCC]
+    return Message(
+        sender=claim.mail_from,
+        to=to,
+        subject="",
+        text="frozen",
+        stream=claim.stream,
+        mailable=claim.mailable,
+        authenticates=claim.authenticates,
+        tracking=Tracking(opens=bool(tracking.get("opens")), clicks=bool(tracking.get("clicks"))),
+        send_at=datetime.fromisoformat(send_at) if send_at else None,
+    )
+
+
+def _attempt(claim: Claim, adapter: Adapter) -> tuple[tuple[Verdict, ...], MailglassError | None]:
+    """Call the adapter once; whatever it raises becomes a verdict for each recipient."""
+    envelope = _envelope(claim)
+    try:
+        accepted = adapter.send(envelope)
+    except MailglassError as error:
+        code = getattr(error, "code", None) or error.type.value
+        wait_s = error.retry_after_ms / 1000 if isinstance(error, RateLimitError) else None
+        verdict = Verdict(
+            delivery_id=claim.message_id,
+            failure_class=class_of_error(error),
+            code=code,
+            retry_after_s=wait_s,
+        )
+        return _same_for_all(claim, verdict), error
+    except Exception as error:  # noqa: BLE001 - an adapter's bug must leave a verdict: nobody knows what left
+        report(
+            Signal.ADAPTER_RAISED,
+            level=logging.ERROR,
+            tenant_id=claim.tenant_id,
+            message_id=claim.message_id,
+            provider=adapter.name,
+            error_type=type(error).__name__,
+        )
+        verdict = Verdict(
+            delivery_id=claim.message_id,
+            failure_class=FailureClass.UNKNOWN,
+            code=type(error).__name__,
+        )
+        return _same_for_all(claim, verdict), None
+    return _complete(envelope, accepted.verdicts), None
+
+
+def _complete(envelope: Envelope, verdicts: tuple[Verdict, ...]) -> tuple[Verdict, ...]:
+    """Give every recipient a verdict; one that the adapter forgot is unknown."""
+    known = {one.delivery_id: one for one in verdicts}
+    return tuple(
+        known.get(one.delivery_id)
+        or Verdict(
+            delivery_id=one.delivery_id, failure_class=FailureClass.UNKNOWN, code="no_verdict"
+        )
+        for one in envelope.recipients
+    )
+
+
+def _same_for_all(claim: Claim, verdict: Verdict) -> tuple[Verdict, ...]:
+    return tuple(replace(verdict, delivery_id=UUID(row["delivery_id"])) for row in claim.recipients)
+
+
+def _verdict_of_refusal(error: MailglassError) -> Verdict:
+    """Return what preflight's second no makes of the attempt: nothing has left."""
+    match error:
+        case SuppressedError():
+            failure, code, wait_s = FailureClass.SUPPRESSED, error.type.value, None
+        case RateLimitError():
+            failure, code, wait_s = (
+                FailureClass.NOT_SENT,
+                error.type.value,
+                error.retry_after_ms / 1000,
+            )
+        case SendError():
+            failure, code, wait_s = FailureClass.PERMANENT, error.type.value, None
+        case _:
+            failure, code, wait_s = FailureClass.PERMANENT, "preflight_rejected", None
+    return Verdict(delivery_id=UUID(int=0), failure_class=failure, code=code, retry_after_s=wait_s)
+
+
+def _envelope(claim: Claim) -> Envelope:
+    payload = claim.payload or b""
+    key = f"{claim.tenant_id}\0{claim.message_id}\0{claim.payload_sha256.hex()}"
+    digest = hashlib.sha256(key.encode()).digest()
+    return Envelope(
+        message_id=claim.message_id,
+        tenant_id=claim.tenant_id,
+        stream=claim.stream,
+        mail_from=parse_address(claim.mail_from),
+        recipients=tuple(
+            Recipient(
+                delivery_id=UUID(row["delivery_id"]),
+                kind=RecipientKind(row["kind"]),
+                address=parse_address(row["address"]),
+            )
+            for row in claim.recipients
+        ),
+        payload=payload,
+        token=claim.token,
+        attempt=claim.attempt,
+        idempotency_key=base64.b32encode(digest).decode()[:32],
+        thaw=partial(thaw, claim),
+    )

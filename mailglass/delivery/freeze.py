@@ -1,0 +1,165 @@
+"""Freeze: a message becomes bytes, ids and one statement's parameters; nothing is made anew later."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from mailglass.deliveries import DispatchState
+from mailglass.errors import Json
+from mailglass.events import EventType
+from mailglass.ids import new_id
+from mailglass.message import Message, OnUnknown, Stream
+from mailglass.rendering import mime
+
+_AUTH_EXPIRES_AFTER_S: Final = 15 * 60.0
+_EXPIRES_AFTER_S: Final = {
+    Stream.TRANSACTIONAL: 24 * 3600.0,
+    Stream.OPERATIONAL: 24 * 3600.0,
+    Stream.BULK: 72 * 3600.0,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frozen:
+    """A message as it is stored: the ids it will have and the parameters of ``queue_message``."""
+
+    message_id: UUID
+    delivery_ids: tuple[UUID, ...]
+    content_sha256: bytes
+    parameters: Mapping[str, object]
+
+
+def freeze(
+    message: Message,
+    *,
+    tenant_id: str,
+    adapter_ref: str,
+    now: datetime,
+    refused_as: str | None = None,
+) -> Frozen:
+    """Build the MIME bytes, the ids and the statement's parameters.
+
+    ``refused_as`` stores the message as suppressed, for that reason and without its bytes.
+    """
+    message_id = new_id()
+    delivery_ids = tuple(new_id() for _ in message.recipients)
+    rfc_message_id = f"<{message_id.hex}@{message.sender.domain}>"
+    payload = mime.build(
+        message,
+        message_id=rfc_message_id,
+        date=now,
+        extra_headers=[("Mailglass-Mailable", message.mailable)] if message.mailable else [],
+        boundary_seed=message_id.bytes,
+    )
+    digest = hashlib.sha256(payload)
+    content = content_sha256(message)
+    about: dict[str, Json] = {
+        "stream": message.stream.value,
+        "mailable": message.mailable,
+        "bytes": len(payload),
+        "sha256": digest.hexdigest(),
+    }
+    if refused_as is not None:
+        about["reason"] = refused_as
+    recipients = [
+        {
+            "id": str(delivery_id),
+            "kind": kind.value,
+            "position": position,
+            "address": address.addr_spec,
+            "address_key": address.key,
+            "event_payload": about | {"kind": kind.value},
+        }
+        for position, (delivery_id, (kind, address)) in enumerate(
+            zip(delivery_ids, message.recipients, strict=True)
+        )
+    ]
+    refused = refused_as is not None
+    return Frozen(
+        message_id=message_id,
+        delivery_ids=delivery_ids,
+        content_sha256=content,
+        parameters={
+            "message_id": message_id,
+            "tenant_id": tenant_id,
+            "stream": message.stream.value,
+            "mailable": message.mailable,
+            "authenticates": message.authenticates,
+            "mail_from": message.sender.addr_spec,
+            "payload": None if refused else payload,
+            "payload_sha256": digest.digest(),
+            "payload_bytes": len(payload),
+            "rfc_message_id": rfc_message_id,
+            "settings": json.dumps(_settings(message)),
+            "state": (DispatchState.SUPPRESSED if refused else DispatchState.QUEUED).value,
+            "event_type": (EventType.SUPPRESSED if refused else EventType.QUEUED).value,
+            "code": refused_as,
+            "run_at": message.send_at,
+            "expires_at": message.expires_at,
+            "expires_after_s": (
+                _AUTH_EXPIRES_AFTER_S if message.authenticates else _EXPIRES_AFTER_S[message.stream]
+            ),
+            "on_unknown": on_unknown(message).value,
+            "ordering_key": message.ordering_key,
+            "adapter_ref": adapter_ref,
+            "idempotency_key": None if refused else message.idempotency_key,
+            "content_sha256": content,
+            "trace_id": None,
+            "recipients": json.dumps(recipients),
+        },
+    )
+
+
+def on_unknown(message: Message) -> OnUnknown:
+    """Return what to do when this mail's outcome is unknown: its own word, else its stream's.
+
+    Mail that authenticates somebody and bulk mail are parked: nobody wants a second code, and a
+    second newsletter is a complaint. Receipts and notices are sent again.
+    """
+    if message.on_unknown is not None:
+        return message.on_unknown
+    parked = message.authenticates or message.stream is Stream.BULK
+    return OnUnknown.PARK if parked else OnUnknown.RESEND
+
+
+def content_sha256(message: Message) -> bytes:
+    """Return a hash of what the author set, equal for equal mails whenever they are frozen."""
+    parts = [
+        str(message.sender),
+        [[kind.value, str(address)] for kind, address in message.recipients],
+        [str(address) for address in message.reply_to],
+        message.subject,
+        message.text,
+        message.html,
+        list(message.headers),
+        [
+            [
+                one.filename,
+                one.content_type,
+                one.content_id,
+                hashlib.sha256(one.content or b"").hexdigest(),
+            ]
+            for one in message.attachments
+        ],
+        message.stream.value,
+        message.mailable,
+        list(message.tags),
+        sorted(message.metadata.items()),
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).digest()
+
+
+def _settings(message: Message) -> dict[str, Json]:
+    return {
+        "tags": list(message.tags),
+        "metadata": dict(message.metadata),
+        "tracking": {"opens": message.tracking.opens, "clicks": message.tracking.clicks},
+        "send_at": message.send_at.isoformat() if message.send_at else None,
+        "locale": message.locale,
+    }

@@ -1,0 +1,80 @@
+"""The one place where a SQLSTATE of ours becomes an error of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import psycopg
+
+from mailglass.errors import (
+    EventLedgerImmutableError,
+    EventLedgerImmutableErrorType,
+    MailglassError,
+    SendError,
+    SendErrorType,
+)
+
+LEDGER_CHANGE: Final = "45A01"
+LEDGER_DDL: Final = "45A02"
+WRONG_TRANSITION: Final = "45A03"
+INSUFFICIENT_PRIVILEGE: Final = "42501"
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise our own errors in place of psycopg's where the SQLSTATE is one of ours.
+
+    Everything else passes as it is: a database that is down is psycopg's OperationalError.
+
+    Raises:
+        EventLedgerImmutableError: for an UPDATE, DELETE, TRUNCATE or DDL command on the ledger.
+        SendError: ``invalid_transition`` for a step that the dispatch machine does not have.
+
+    """
+    try:
+        yield
+    except psycopg.Error as error:
+        ours = translate(error)
+        if ours is None:
+            raise
+        raise ours from error
+
+
+def translate(error: psycopg.Error) -> MailglassError | None:
+    """Return our error for psycopg's, or None where it is not about a rule of ours.
+
+    psycopg has no class of its own for SQLSTATE class 45, so only the code decides.
+    """
+    match error.sqlstate:
+        case "45A01":
+            operation = error.diag.message_detail or EventLedgerImmutableErrorType.UPDATE_ATTEMPT
+            return _immutable(EventLedgerImmutableErrorType(operation), LEDGER_CHANGE)
+        case "45A02":
+            return _immutable(EventLedgerImmutableErrorType.DDL_ATTEMPT, LEDGER_DDL)
+        case "42501" if _is_about_the_ledger(error):
+            denied = EventLedgerImmutableErrorType.UPDATE_ATTEMPT
+            if "must be owner" in (error.diag.message_primary or ""):
+                denied = EventLedgerImmutableErrorType.DDL_ATTEMPT
+            return _immutable(denied, INSUFFICIENT_PRIVILEGE)
+        case "45A03":
+            return SendError(
+                "the dispatch machine has no such step from the state the message is in",
+                type=SendErrorType.INVALID_TRANSITION,
+                code=WRONG_TRANSITION,
+            )
+        case _:
+            return None
+
+
+def _immutable(kind: EventLedgerImmutableErrorType, code: str) -> EventLedgerImmutableError:
+    return EventLedgerImmutableError(
+        f"the event ledger is append-only: {kind.value.replace('_', ' ')} refused by Postgres ({code})",
+        type=kind,
+        pg_code=code,
+    )
+
+
+def _is_about_the_ledger(error: psycopg.Error) -> bool:
+    return "table events" in (error.diag.message_primary or "")

@@ -1,0 +1,363 @@
+"""The store: a pool of connections, one method a query, rows parsed at the border."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any, Final, Self
+from uuid import UUID
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import ConnectionPool
+
+from mailglass.deliveries import Delivery, DispatchState, Outcome
+from mailglass.errors import Json
+from mailglass.events import Event, EventType, RejectReason
+from mailglass.ledger.faults import translated
+from mailglass.ledger.sql import query
+from mailglass.message import RecipientKind, Stream
+from mailglass.suppression import Suppression, SuppressionReason, SuppressionScope
+
+Row = Mapping[str, Any]
+Parameters = Mapping[str, object]
+
+_KEEPALIVE: Final = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""Seconds, and milliseconds for the last: a dead host's session ends within about 30 s."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A message that this process may attempt once, until the lease ends."""
+
+    message_id: UUID
+    tenant_id: str
+    stream: Stream
+    mailable: str | None
+    authenticates: bool
+    mail_from: str
+    payload: bytes | None
+    payload_sha256: bytes
+    settings: Mapping[str, Any]
+    token: int
+    attempt: int
+    expires_at: datetime | None
+    adapter_ref: str
+    recipients: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokenLink:
+    """One place at which the ledger is not what was written."""
+
+    delivery_id: UUID
+    seq: int
+    fault: str
+
+
+class Store:
+    """Runs the named queries on a pool of autocommit connections, each statement a transaction.
+
+    The pool opens at the first use. ``role`` is taken with SET ROLE on every connection, so that a
+    process that logs in with more rights works with those of the application.
+    """
+
+    def __init__(
+        self,
+        database_url: str,
+        *,
+        role: str | None = None,
+        connections_max: int = 10,
+        connect_timeout_s: float = 10.0,
+        statement_timeout_s: float = 30.0,
+    ) -> None:
+        self._role = role
+        timeout_ms = int(statement_timeout_s * 1000)
+        self._pool: ConnectionPool[psycopg.Connection[DictRow]] = ConnectionPool(
+            database_url,
+            kwargs={
+                "autocommit": True,
+                "row_factory": dict_row,
+                "application_name": "mailglass",
+                "connect_timeout": max(2, int(connect_timeout_s)),
+                "options": f"-c statement_timeout={timeout_ms} -c lock_timeout={timeout_ms} "
+                f"-c idle_in_transaction_session_timeout={timeout_ms} -c synchronous_commit=on",
+                **_KEEPALIVE,
+            },
+            configure=self._configure,
+            min_size=0,
+            max_size=connections_max,
+            timeout=connect_timeout_s,
+            open=False,
+            name="mailglass",
+        )
+
+    def _configure(self, connection: psycopg.Connection[DictRow]) -> None:
+        if self._role is not None:
+            connection.execute(sql.SQL("set role {}").format(sql.Identifier(self._role)))
+
+    def close(self) -> None:
+        """Close every connection; the store cannot be used afterwards."""
+        self._pool.close()
+
+    def __enter__(self) -> Self:
+        """Return the store itself."""
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        """Close the pool."""
+        self.close()
+
+    @contextmanager
+    def connection(self) -> Iterator[psycopg.Connection[DictRow]]:
+        """Lend an autocommit connection; errors about our own rules arrive as ours."""
+        if self._pool.closed:
+            self._pool.open()
+        with translated(), self._pool.connection() as connection:
+            yield connection
+
+    def _rows(self, name: str, parameters: Parameters) -> list[DictRow]:
+        with self.connection() as connection:
+            return connection.execute(query(name), parameters).fetchall()
+
+    def queue_message(self, parameters: Parameters) -> tuple[UUID, ...]:
+        """Queue a message; the ids of its deliveries, or none when its idempotency key is taken."""
+        return tuple(row["id"] for row in self._rows("queue_message", parameters))
+
+    def delivery_of_key(self, tenant_id: str, key: str) -> tuple[UUID, bytes] | None:
+        """Return the first delivery that the key made and the hash of what was sent under it."""
+        rows = self._rows("delivery_of_key", {"tenant_id": tenant_id, "key": key})
+        return (rows[0]["id"], bytes(rows[0]["content_sha256"])) if rows else None
+
+    def claim_message(self, tenant_id: str, message_id: UUID, *, lease_s: float) -> Claim | None:
+        """Claim a due message; None when somebody else has it or nothing is to be done now."""
+        rows = self._rows(
+            "claim_message",
+            {"tenant_id": tenant_id, "message_id": message_id, "lease_s": lease_s},
+        )
+        return _claim(rows[0]) if rows else None
+
+    def finalize_attempt(
+        self,
+        claim: Claim,
+        *,
+        provider: str,
+        verdicts: Sequence[Mapping[str, Json]],
+        retry_in_s: float,
+        counts: bool,
+    ) -> DispatchState | None:
+        """Write an attempt's verdicts; None when the fencing token is no longer ours."""
+        rows = self._rows(
+            "finalize_attempt",
+            {
+                "tenant_id": claim.tenant_id,
+                "message_id": claim.message_id,
+                "token": claim.token,
+                "provider": provider,
+                "verdicts": json.dumps(list(verdicts)),
+                "retry_in_s": retry_in_s,
+                "counts": counts,
+            },
+        )
+        return DispatchState(rows[0]["state"]) if rows else None
+
+    def close_queued(
+        self, tenant_id: str, message_id: UUID, *, state: DispatchState, payload: Mapping[str, Json]
+    ) -> tuple[UUID, ...]:
+        """Cancel or expire a queued message; no id when it is not queued any more."""
+        rows = self._rows(
+            "close_queued",
+            {
+                "tenant_id": tenant_id,
+                "message_id": message_id,
+                "state": state.value,
+                "payload": json.dumps(dict(payload)),
+            },
+        )
+        return tuple(row["id"] for row in rows)
+
+    def due_messages(self, *, tenant_id: str | None, limit: int) -> tuple[tuple[str, UUID], ...]:
+        """Return tenant and id of messages whose time has come, the longest waiting first."""
+        rows = self._rows("due_messages", {"tenant_id": tenant_id, "limit": limit})
+        return tuple((row["tenant_id"], row["id"]) for row in rows)
+
+    def delivery(self, tenant_id: str | None, delivery_id: UUID) -> Delivery | None:
+        """Return one delivery; None for another tenant's as for one that is not there."""
+        rows = self._rows("delivery_by_id", {"tenant_id": tenant_id, "delivery_id": delivery_id})
+        return parse_delivery(rows[0]) if rows else None
+
+    def deliveries_of_message(self, tenant_id: str, message_id: UUID) -> tuple[Delivery, ...]:
+        """Return the deliveries of one message, in the order of its recipients."""
+        rows = self._rows(
+            "deliveries_of_message", {"tenant_id": tenant_id, "message_id": message_id}
+        )
+        return tuple(parse_delivery(row) for row in rows)
+
+    def list_deliveries(
+        self,
+        *,
+        tenant_id: str | None,
+        state: DispatchState | None = None,
+        address_key: str | None = None,
+        before: UUID | None = None,
+        limit: int = 50,
+    ) -> tuple[Delivery, ...]:
+        """Return deliveries, the newest first."""
+        rows = self._rows(
+            "list_deliveries",
+            {
+                "tenant_id": tenant_id,
+                "state": state.value if state else None,
+                "address_key": address_key,
+                "before": before,
+                "limit": limit,
+            },
+        )
+        return tuple(parse_delivery(row) for row in rows)
+
+    def frozen_payload(self, tenant_id: str, message_id: UUID) -> tuple[bytes | None, bytes] | None:
+        """Return a message's frozen bytes (None once scrubbed) and their SHA-256."""
+        rows = self._rows("frozen_payload", {"tenant_id": tenant_id, "message_id": message_id})
+        if not rows:
+            return None
+        payload = rows[0]["payload"]
+        return (None if payload is None else bytes(payload), bytes(rows[0]["payload_sha256"]))
+
+    def append_event(self, parameters: Parameters) -> Event | None:
+        """Append one event and fold it; None when its key was used before."""
+        rows = self._rows("append_event", parameters)
+        return parse_event(rows[0]) if rows else None
+
+    def events_of_delivery(self, tenant_id: str | None, delivery_id: UUID) -> tuple[Event, ...]:
+        """Return a delivery's events, the first first."""
+        rows = self._rows(
+            "events_of_delivery", {"tenant_id": tenant_id, "delivery_id": delivery_id}
+        )
+        return tuple(parse_event(row) for row in rows)
+
+    def broken_chains(
+        self, delivery_id: UUID | None = None, *, limit: int = 100
+    ) -> tuple[BrokenLink, ...]:
+        """Recompute the hash chain of one delivery, or of all, and return where it is broken."""
+        rows = self._rows("broken_chains", {"delivery_id": delivery_id, "limit": limit})
+        return tuple(BrokenLink(**row) for row in rows)
+
+    def matching_suppressions(
+        self, tenant_id: str, values: Sequence[str], stream: Stream
+    ) -> tuple[Suppression, ...]:
+        """Return the refusals that hold now for any of the address keys and domains."""
+        rows = self._rows(
+            "matching_suppressions",
+            {"tenant_id": tenant_id, "values": list(values), "stream": stream.value},
+        )
+        return tuple(_suppression(row) for row in rows)
+
+    def add_suppression(self, suppression_id: UUID, tenant_id: str, entry: Suppression) -> None:
+        """Record a refusal, or replace its reason; a complaint stays a complaint."""
+        with self.connection() as connection:
+            connection.execute(
+                query("add_suppression"),
+                {
+                    "id": suppression_id,
+                    "tenant_id": tenant_id,
+                    "scope": entry.scope.value,
+                    "value": entry.value,
+                    "stream": entry.stream.value if entry.stream else None,
+                    "reason": entry.reason.value,
+                    "source": entry.source,
+                    "expires_at": entry.expires_at,
+                },
+            )
+
+    def take_tokens(
+        self, tenant_id: str, buckets: Sequence[Mapping[str, Json]]
+    ) -> tuple[tuple[str, int], ...]:
+        """Take from every bucket or none; scope and wait in ms of those too short, longest first."""
+        rows = self._rows(
+            "take_tokens", {"tenant_id": tenant_id, "buckets": json.dumps(list(buckets))}
+        )
+        return tuple((row["scope"], row["wait_ms"]) for row in rows)
+
+
+def parse_delivery(row: Row) -> Delivery:
+    """Build a Delivery from a row of the ``deliveries.sql`` queries."""
+    return Delivery(
+        id=row["id"],
+        message_id=row["message_id"],
+        tenant_id=row["tenant_id"],
+        kind=RecipientKind(row["kind"]),
+        stream=Stream(row["stream"]),
+        state=DispatchState(row["state"]),
+        outcome=Outcome(row["outcome"]),
+        mailable=row["mailable"],
+        provider=row["provider"],
+        provider_message_id=row["provider_message_id"],
+        failure_class=row["failure_class"],
+        code=row["code"],
+        attempts=row["attempts"],
+        run_at=row["run_at"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        payload_bytes=row["payload_bytes"],
+        payload_sha256=bytes(row["payload_sha256"]),
+    )
+
+
+def parse_event(row: Row) -> Event:
+    """Build an Event from a row of the ledger."""
+    reason = row["reject_reason"]
+    return Event(
+        tenant_id=row["tenant_id"],
+        delivery_id=row["delivery_id"],
+        seq=row["seq"],
+        type=EventType(row["type"]),
+        occurred_at=row["occurred_at"],
+        recorded_at=row["recorded_at"],
+        reject_reason=RejectReason(reason) if reason else None,
+        payload=MappingProxyType(row["payload"]),
+        provider_event_id=row["provider_event_id"],
+        trace_id=row["trace_id"],
+        prev_hash=bytes(row["prev_hash"]),
+        hash=bytes(row["hash"]),
+    )
+
+
+def _claim(row: Row) -> Claim:
+    payload = row["payload"]
+    return Claim(
+        message_id=row["id"],
+        tenant_id=row["tenant_id"],
+        stream=Stream(row["stream"]),
+        mailable=row["mailable"],
+        authenticates=row["authenticates"],
+        mail_from=row["mail_from"],
+        payload=None if payload is None else bytes(payload),
+        payload_sha256=bytes(row["payload_sha256"]),
+        settings=row["settings"],
+        token=row["token"],
+        attempt=row["attempts"],
+        expires_at=row["expires_at"],
+        adapter_ref=row["adapter_ref"],
+        recipients=tuple(row["recipients"] or ()),
+    )
+
+
+def _suppression(row: Row) -> Suppression:
+    return Suppression(
+        scope=SuppressionScope(row["scope"]),
+        value=row["value"],
+        stream=Stream(row["stream"]) if row["stream"] else None,
+        reason=SuppressionReason(row["reason"]),
+        source=row["source"],
+        expires_at=row["expires_at"],
+    )

@@ -1,0 +1,45 @@
+"""Preflight: what must hold before a mail is queued, and again right before its bytes leave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum, unique
+
+from mailglass.errors import Json
+from mailglass.message import Message, Stream
+from mailglass.settings import Settings
+from mailglass.suppression import Suppression
+
+
+@unique
+class Phase(StrEnum):
+    """When the checks run: at ``intake``, or at ``dispatch`` just before the bytes leave."""
+
+    INTAKE = "intake"
+    DISPATCH = "dispatch"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What a check may ask beyond the message itself.
+
+    ``suppressions(values, stream)`` returns the refusals that hold now; ``take(buckets)`` takes
+    tokens and returns scope and wait in ms of each bucket that has too few.
+    """
+
+    tenant_id: str
+    phase: Phase
+    settings: Settings
+    suppressions: Callable[[Sequence[str], Stream], Sequence[Suppression]]
+    take: Callable[[Sequence[Mapping[str, Json]]], Sequence[tuple[str, int]]]
+
+
+Check = Callable[[Message, Context], None]
+"""Raises an error of ours to refuse the message; returns nothing to let it pass."""
+
+
+def run(checks: Sequence[Check], message: Message, context: Context) -> None:
+    """Run the checks in order; the first that refuses ends it."""
+    for check in checks:
+        check(message, context)

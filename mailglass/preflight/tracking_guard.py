@@ -1,0 +1,47 @@
+"""The check that mail which lets somebody in is never tracked."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from mailglass.errors import ConfigError, ConfigErrorType
+from mailglass.message import Message
+from mailglass.preflight import Context
+
+_AUTHENTICATES: Final = re.compile(
+    r"magic_?link|password_?reset|reset_?password|reset_?token|verify_?e?mail|verification"
+    r"|confirm_?account|confirm_?e?mail|two_?factor|2fa|one_?time|otp|login_?(link|code)|sign_?in",
+    re.IGNORECASE,
+)
+
+
+def is_auth_mail(mailable: str | None, *, authenticates: bool) -> bool:
+    """Tell whether a mail lets somebody in, by its own word or by its mailable's name."""
+    last = (mailable or "").rpartition(".")[2]
+    snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", last)
+    return authenticates or _AUTHENTICATES.search(snake) is not None
+
+
+def no_tracking_on_auth_mail(message: Message, context: Context) -> None:
+    """Refuse tracking on auth mail, and tracking without a host of its own.
+
+    A rewritten link would put the secret into our logs, and a scanner that follows it would use
+    it up.
+    """
+    if not message.tracking:
+        return
+    if is_auth_mail(message.mailable, authenticates=message.authenticates):
+        raise ConfigError(
+            "mail that authenticates somebody cannot be tracked",
+            type=ConfigErrorType.TRACKING_ON_AUTH_STREAM,
+            key="tracking",
+            hint="Remove tracking from this mailable.",
+        )
+    if context.settings.tracking_host is None:
+        raise ConfigError(
+            "tracking needs a host of its own",
+            type=ConfigErrorType.TRACKING_HOST_MISSING,
+            key="tracking_host",
+            hint="Set MAILGLASS_TRACKING_HOST, or remove tracking from this mailable.",
+        )

@@ -1,0 +1,1 @@
+"""Rendering: a mailable becomes a finished message, and a message becomes bytes."""

@@ -1,0 +1,158 @@
+"""Templates: one Jinja environment a search path, strict about what is missing and exact where."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+from jinja2 import (
+    Environment,
+    FileSystemLoader,
+    StrictUndefined,
+    TemplateAssertionError,
+    TemplateNotFound,
+    TemplateSyntaxError,
+    UndefinedError,
+)
+from jinja2 import TemplateError as JinjaError
+
+from mailglass import limits
+from mailglass.errors import SendError, SendErrorType, TemplateError, TemplateErrorType
+
+_ATTRIBUTE: Final = re.compile(r"has no (?:attribute|element) '?([^']+)'?")
+_VARIABLE: Final = re.compile(r"'([^']+)' is undefined")
+_HELPER: Final = re.compile(r"No (?:filter|test) named '([^']+)'")
+_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*")
+
+
+class Templates:
+    """Compiles and renders the templates on one search path; threads may share it."""
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._environment = Environment(
+            loader=FileSystemLoader([str(folder) for folder in folders]),
+            autoescape=_escapes,  # noqa: S701 - all but .txt.jinja files are escaped
+            undefined=StrictUndefined,
+            auto_reload=False,
+            keep_trailing_newline=True,
+            extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"],
+        )
+
+    def has(self, name: str) -> bool:
+        """Tell whether a template of that name is on the path."""
+        try:
+            self._environment.get_template(name)
+        except TemplateNotFound as missing:
+            if missing.name == name:
+                return False
+            raise _compile_error(missing, name) from missing
+        except TemplateSyntaxError:
+            return True
+        return True
+
+    def render(self, name: str, variables: Mapping[str, object]) -> str:
+        """Render a template file; HTML files escape what they insert, ``.txt.jinja`` files do not.
+
+        Raises:
+            TemplateError: with the template's name, the line and the missing variable or helper.
+            SendError: ``rendering_failed`` when code called by the template raises.
+
+        """
+        if _NAME.fullmatch(name) is None or ".." in name:
+            raise TemplateError(
+                "a template name is a relative path of letters, digits, '_', '-', '.' and '/'",
+                type=TemplateErrorType.JINJA_COMPILE,
+            )
+        with _explained(name):
+            return _capped(self._environment.get_template(name).render(variables), name)
+
+    def render_line(self, source: str, variables: Mapping[str, object], *, name: str) -> str:
+        """Render a template given as text, such as a subject; nothing is escaped."""
+        with _explained(name):
+            return self._environment.from_string(source).render(variables)
+
+
+def _escapes(name: str | None) -> bool:
+    return name is not None and not name.endswith((".txt.jinja", ".txt"))
+
+
+def _capped(text: str, name: str) -> str:
+    if len(text) > limits.TEMPLATE_OUTPUT_CHARS_MAX:
+        raise SendError(
+            f"{name} rendered to more than {limits.TEMPLATE_OUTPUT_CHARS_MAX} characters",
+            type=SendErrorType.RENDERING_FAILED,
+            code="output_too_large",
+        )
+    return text
+
+
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
+    try:
+        yield
+    except UndefinedError as error:
+        raise _missing(error, name) from error
+    except JinjaError as error:
+        raise _compile_error(error, name) from error
+    except (SendError, TemplateError):
+        raise
+    except Exception as error:
+        where, line = _place(error.__traceback__, name)
+        raise SendError(
+            f"{where} line {line}: {type(error).__name__} while rendering",
+            type=SendErrorType.RENDERING_FAILED,
+            code=type(error).__name__,
+        ) from error
+
+
+def _missing(error: UndefinedError, name: str) -> TemplateError:
+    where, line = _place(error.__traceback__, name)
+    text = error.message or ""
+    found = _ATTRIBUTE.search(text) or _VARIABLE.search(text)
+    assign = found[1] if found else None
+    return TemplateError(
+        f"{where} line {line}: {assign or 'a value'} is missing",
+        type=TemplateErrorType.MISSING_ASSIGN,
+        template=where,
+        assign=assign,
+        line=line,
+    )
+
+
+def _compile_error(error: JinjaError, name: str) -> TemplateError:
+    named: object = None
+    line: int | None = None
+    if isinstance(error, TemplateSyntaxError):
+        named, line = error.name, error.lineno
+    elif isinstance(error, TemplateNotFound):
+        named = error.name
+    where = named if isinstance(named, str) else name
+    kind, assign = TemplateErrorType.JINJA_COMPILE, None
+    if isinstance(error, TemplateNotFound):
+        text = f"{where} is in none of the template folders"
+    elif isinstance(error, TemplateAssertionError) and (
+        helper := _HELPER.search(str(error.message))
+    ):
+        kind, assign = TemplateErrorType.HELPER_UNDEFINED, helper[1]
+        text = f"{where} line {line}: there is no filter or test {assign}"
+    else:
+        text = f"{where} line {line}: {error.message}"
+    return TemplateError(text, type=kind, template=where, assign=assign, line=line)
+
+
+def _place(traceback: TracebackType | None, name: str) -> tuple[str, int | None]:
+    """Find the template and line that Jinja wrote into the traceback, innermost first."""
+    found: tuple[str, int | None] = (name, None)
+    while traceback is not None:
+        if "__jinja_exception__" in traceback.tb_frame.f_globals:
+            file = Path(traceback.tb_frame.f_code.co_filename)
+            found = (
+                name if file.name in {"<template>", Path(name).name} else file.name,
+                traceback.tb_lineno,
+            )
+        traceback = traceback.tb_next
+    return found

@@ -1,0 +1,191 @@
+"""Settings: one frozen model, read from ``MAILGLASS_…`` variables or code, checked at boot."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from difflib import get_close_matches
+from enum import StrEnum, unique
+from pathlib import Path
+from typing import Any, Final, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+
+from mailglass.errors import ConfigError, ConfigErrorType
+
+PREFIX: Final = "MAILGLASS_"
+_NOT_SETTINGS: Final = ("MAILGLASS_TEST_", "MAILGLASS_PG_BIN", "MAILGLASS_HYPOTHESIS_EXAMPLES")
+"""Variables with the prefix that steer tests or the embedded server, not the application."""
+_FIELD_IN_ERROR: Final = re.compile(r'field "(\w+)"')
+
+
+@unique
+class Environment(StrEnum):
+    """Where the process runs; only ``production`` refuses the embedded database."""
+
+    DEVELOPMENT = "development"
+    TEST = "test"
+    PRODUCTION = "production"
+
+
+@unique
+class AdapterName(StrEnum):
+    """The adapters that settings alone can build."""
+
+    FAKE = "fake"
+    FILE = "file"
+    SMTP = "smtp"
+
+
+@unique
+class SmtpSecuritySetting(StrEnum):
+    """How the connection is encrypted; ``none`` is refused for credentials beyond loopback."""
+
+    STARTTLS = "starttls"
+    TLS = "tls"
+    NONE = "none"
+
+
+class RateLimit(BaseModel):
+    """A token bucket: ``capacity`` recipients at once, refilled by ``per_s`` recipients a second."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    capacity: float = Field(gt=0)
+    per_s: float = Field(gt=0)
+
+
+class Settings(BaseSettings):
+    """Everything that can be set; times end in their unit.
+
+    Environment variables are the field names in capitals after ``MAILGLASS_``; nested values are
+    JSON. No secret is ever printed, neither by ``repr`` nor by an error.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        validate_default=True,
+    )
+
+    environment: Environment = Environment.DEVELOPMENT
+    database_url: SecretStr | None = None
+    database_role: str | None = None
+    """Taken with SET ROLE on each connection; the embedded database uses ``mailglass_app``."""
+    database_connections_max: int = Field(default=10, ge=1, le=200)
+    database_connect_timeout_s: float = Field(default=10.0, gt=0, le=120)
+    database_statement_timeout_s: float = Field(default=30.0, gt=0, le=600)
+
+    adapter: AdapterName = AdapterName.FAKE
+    file_folder: Path | None = None
+    smtp_host: str | None = None
+    smtp_port: int = Field(default=587, ge=1, le=65535)
+    smtp_security: SmtpSecuritySetting = SmtpSecuritySetting.STARTTLS
+    smtp_username: str | None = None
+    smtp_password: SecretStr | None = None
+    smtp_ca_file: Path | None = None
+    smtp_local_hostname: str | None = None
+    smtp_connect_timeout_s: float = Field(default=10.0, gt=0, le=300)
+    smtp_command_timeout_s: float = Field(default=60.0, gt=0, le=300)
+    smtp_final_dot_timeout_s: float = Field(default=600.0, gt=0, le=1200)
+    """RFC 5321 §4.5.3.2.6 asks for ten minutes."""
+
+    templates: tuple[Path, ...] = ()
+    """Folders with templates, searched in order before the folders beside the mailables."""
+    attachments_root: Path | None = None
+    """The only folder that attachment paths may name files in."""
+
+    default_tenant: str | None = "default"
+    """Used where no tenant is set; null makes every call without one a TenancyError."""
+
+    rate_limit_per_domain: RateLimit | None = RateLimit(capacity=100, per_s=100 / 60)
+    rate_limit_per_tenant: RateLimit | None = None
+    rate_limit_per_stream: RateLimit | None = None
+    """Transactional mail passes every limit."""
+
+    physical_address: str | None = None
+    """The sender's postal address; bulk mail must show it in its body."""
+    tracking_host: str | None = None
+
+    retry_base_s: float = Field(default=5.0, gt=0, le=3600)
+    retry_cap_s: float = Field(default=900.0, gt=0, le=86_400)
+    attempts_max: int = Field(default=20, ge=1, le=100)
+
+    @model_validator(mode="after")
+    def _adapter_has_what_it_needs(self) -> Self:
+        if self.adapter is AdapterName.SMTP and self.smtp_host is None:
+            raise ConfigError(
+                "the SMTP adapter needs a host",
+                type=ConfigErrorType.MISSING,
+                key="smtp_host",
+                hint="Set MAILGLASS_SMTP_HOST.",
+            )
+        if self.adapter is AdapterName.FILE and self.file_folder is None:
+            raise ConfigError(
+                "the file adapter needs a folder",
+                type=ConfigErrorType.MISSING,
+                key="file_folder",
+                hint="Set MAILGLASS_FILE_FOLDER.",
+            )
+        if (self.smtp_username is None) != (self.smtp_password is None):
+            raise ConfigError(
+                "SMTP credentials need both a user name and a password",
+                type=ConfigErrorType.CONFLICTING,
+                key="smtp_username",
+                hint="Set MAILGLASS_SMTP_USERNAME and MAILGLASS_SMTP_PASSWORD, or neither.",
+            )
+        if self.retry_base_s > self.retry_cap_s:
+            raise ConfigError(
+                "the first retry wait is longer than the longest",
+                type=ConfigErrorType.CONFLICTING,
+                key="retry_base_s",
+                hint="Make retry_base_s at most retry_cap_s.",
+            )
+        return self
+
+
+def load_settings(**given: Any) -> Settings:
+    """Read settings from the environment; what is given by keyword goes before it.
+
+    Raises:
+        ConfigError: ``missing``, ``invalid`` or ``conflicting``, with the setting's name in ``key``
+            and never its value; also for a ``MAILGLASS_…`` variable that is no setting.
+
+    """
+    _refuse_unknown(os.environ)
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        key = str(first["loc"][0]) if first["loc"] else None
+        raise _invalid(key, first["msg"]) from None
+    except SettingsError as error:
+        named = _FIELD_IN_ERROR.search(str(error))
+        raise _invalid(named[1] if named else None, "it is not valid JSON") from None
+
+
+def _invalid(key: str | None, reason: str) -> ConfigError:
+    return ConfigError(
+        f"the setting {key} is wrong: {reason[:1].lower()}{reason[1:]}",
+        type=ConfigErrorType.INVALID,
+        key=key,
+        hint=f"Look at {PREFIX}{(key or '').upper()}, or at what the code passes for it.",
+    )
+
+
+def _refuse_unknown(environ: Mapping[str, str]) -> None:
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    for name in environ:
+        if not name.startswith(PREFIX) or name in known or name.startswith(_NOT_SETTINGS):
+            continue
+        near = get_close_matches(name, known, n=1)
+        raise ConfigError(
+            f"{name} is not a setting of mailglass",
+            type=ConfigErrorType.INVALID,
+            key=name,
+            hint=f"Did you mean {near[0]}?" if near else "Remove it, or look for its new name.",
+        )

@@ -1,0 +1,384 @@
+-- Messages, deliveries and the append-only event ledger; the three roles; what refuses a change of history.
+--
+-- Roles belong to the whole server, so they may be there already. Without the right to create them
+-- the objects belong to whoever migrates, and the application has to connect as somebody else.
+do $$
+declare
+    wanted text;
+begin
+    foreach wanted in array array['mailglass_owner', 'mailglass_app', 'mailglass_audit'] loop
+        begin
+            if not exists (select from pg_catalog.pg_roles where rolname = wanted) then
+                execute format('create role %I nologin', wanted);
+            end if;
+        exception
+            when duplicate_object or unique_violation then null;  -- another migrate made it meanwhile
+            when insufficient_privilege then
+                raise notice 'role % is not there and may not be created by %', wanted, current_user;
+        end;
+    end loop;
+end
+$$;
+
+do $$
+begin
+    if exists (select from pg_catalog.pg_roles where rolname = 'mailglass_owner')
+       and pg_catalog.pg_has_role(session_user, 'mailglass_owner', 'member') then
+        create schema if not exists mailglass authorization mailglass_owner;
+    else
+        create schema if not exists mailglass;
+    end if;
+end
+$$;
+
+create extension if not exists citext with schema mailglass;
+
+do $$
+begin
+    if (select nspowner::regrole::text from pg_catalog.pg_namespace where nspname = 'mailglass')
+       = 'mailglass_owner' then
+        set local role mailglass_owner;
+    end if;
+end
+$$;
+
+-- An extension that was there before may stand in another schema; only this file resolves by path.
+set local search_path = mailglass, public;
+
+create table mailglass.migrations (
+    name text primary key,
+    sha256 bytea not null,
+    applied_at timestamptz not null default now(),
+    applied_by text not null default session_user
+);
+
+create table mailglass.messages (
+    id uuid primary key,
+    tenant_id text not null check (tenant_id <> ''),
+    stream text not null check (stream in ('transactional', 'operational', 'bulk')),
+    mailable text,
+    authenticates boolean not null default false,
+    mail_from text not null,
+    payload bytea,
+    payload_sha256 bytea not null check (octet_length(payload_sha256) = 32),
+    payload_bytes integer not null check (payload_bytes > 0),
+    rfc_message_id text not null,
+    settings jsonb not null default '{}',
+    state text not null check (state in (
+        'queued', 'sending', 'unknown', 'sent', 'failed', 'suppressed', 'cancelled', 'expired', 'unknown_final'
+    )),
+    token bigint not null default 0,
+    attempts integer not null default 0 check (attempts >= 0),
+    run_at timestamptz not null,
+    expires_at timestamptz,
+    lease_until timestamptz,
+    owner_pid integer,
+    owner_backend_start timestamptz,
+    owner_server_start timestamptz,
+    on_unknown text not null check (on_unknown in ('park', 'resend')),
+    ordering_key text,
+    adapter_ref text not null,
+    idempotency_key text,
+    resend_of uuid,
+    trace_id text,
+    created_at timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
+    check (state <> 'sending' or (lease_until is not null and token > 0))
+) with (fillfactor = 85);
+
+comment on column mailglass.messages.payload is
+    'The frozen MIME bytes, the same at every attempt; null once scrubbed. Size and hash stay.';
+comment on column mailglass.messages.token is
+    'The fencing token: one more at every claim; each write of an attempt carries it.';
+
+create index messages_due on mailglass.messages (run_at, id) where state = 'queued';
+create index messages_leased on mailglass.messages (lease_until) where state = 'sending';
+create index messages_unknown on mailglass.messages (updated_at) where state = 'unknown';
+create index messages_by_tenant on mailglass.messages (tenant_id, id);
+create unique index messages_one_in_flight on mailglass.messages (tenant_id, ordering_key)
+    where state = 'sending' and ordering_key is not null;
+
+create table mailglass.deliveries (
+    id uuid primary key,
+    message_id uuid not null references mailglass.messages (id),
+    tenant_id text not null,
+    kind text not null check (kind in ('to', 'cc', 'bcc')),
+    position smallint not null,
+    address citext not null,
+    address_key text not null,
+    state text not null check (state in (
+        'queued', 'sending', 'unknown', 'sent', 'failed', 'suppressed', 'cancelled', 'expired', 'unknown_final'
+    )),
+    provider text,
+    provider_message_id text,
+    failure_class text check (failure_class in (
+        'not_sent', 'permanent', 'unknown', 'suppressed', 'configuration'
+    )),
+    code text,
+    outcome text not null default 'none' check (outcome in (
+        'none', 'accepted', 'deferred', 'soft_bounced', 'delivered', 'hard_bounced', 'complained'
+    )),
+    outcome_rank smallint not null default 0,
+    outcome_at timestamptz,
+    opened_at timestamptz,
+    clicked_at timestamptz,
+    unsubscribed_at timestamptz,
+    seq integer not null default 0 check (seq >= 0),
+    prior_hash bytea not null,
+    chain_hash bytea not null,
+    created_at timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
+    unique (message_id, position)
+) with (fillfactor = 80);
+
+comment on column mailglass.deliveries.address is
+    'The address as it was given; kept here and in no event, so that it can be erased.';
+comment on column mailglass.deliveries.chain_hash is
+    'The hash of the delivery''s newest event, prior_hash that of the one before.';
+
+create index deliveries_by_address on mailglass.deliveries (tenant_id, address_key, id);
+create index deliveries_by_provider_id on mailglass.deliveries (provider, provider_message_id)
+    where provider_message_id is not null;
+
+create table mailglass.events (
+    tenant_id text not null,
+    delivery_id uuid not null,
+    seq integer not null check (seq > 0),
+    type text not null check (type in (
+        'queued', 'sent', 'rejected', 'failed', 'bounced', 'deferred', 'delivered', 'autoresponded', 'opened',
+        'clicked', 'complained', 'unsubscribed', 'subscribed', 'unknown',
+        'attempt_started', 'attempt_failed', 'dispatched', 'suppressed', 'outcome_unknown', 'unknown_final',
+        'reconciled', 'requeued', 'cancelled', 'expired', 'quarantined', 'resent'
+    )),
+    occurred_at timestamptz not null,
+    recorded_at timestamptz not null,
+    reject_reason text check (reject_reason in (
+        'invalid', 'bounced', 'timed_out', 'blocked', 'spam', 'unsubscribed', 'other'
+    )),
+    payload jsonb not null default '{}',
+    provider_event_id text,
+    trace_id text,
+    prev_hash bytea not null check (octet_length(prev_hash) = 32),
+    hash bytea not null check (octet_length(hash) = 32),
+    xid xid8 not null default pg_current_xact_id(),
+    primary key (delivery_id, seq)
+);
+
+comment on table mailglass.events is
+    'The ledger: rows are added and never changed. It holds no address, subject or body.';
+comment on column mailglass.events.xid is
+    'For readers that follow the ledger: read below pg_snapshot_xmin(pg_current_snapshot()), never by id.';
+
+create index events_by_xid on mailglass.events (xid);
+
+-- Keys live in a table of their own: a unique index on a partitioned table must hold the partition key.
+create table mailglass.event_keys (
+    tenant_id text not null,
+    scope text not null,
+    key text not null,
+    subject_id uuid not null,
+    content_sha256 bytea not null,
+    created_at timestamptz not null default now(),
+    primary key (tenant_id, scope, key)
+);
+
+create table mailglass.suppressions (
+    id uuid primary key,
+    tenant_id text not null check (tenant_id <> ''),
+    scope text not null check (scope in ('address', 'domain', 'address_stream')),
+    value text not null check (value <> ''),
+    stream text check (stream in ('transactional', 'operational', 'bulk')),
+    reason text not null check (reason in (
+        'hard_bounce', 'complaint', 'unsubscribe', 'manual', 'policy', 'invalid_recipient'
+    )),
+    source text not null,
+    expires_at timestamptz,
+    created_at timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
+    check ((scope = 'address_stream') = (stream is not null)),
+    check ((scope = 'domain') = (position('@' in value) = 0)),
+    check (reason <> 'complaint' or expires_at is null)
+);
+
+create unique index suppressions_by_value
+    on mailglass.suppressions (tenant_id, value, scope, (coalesce(stream, '')));
+
+create table mailglass.webhook_receipts (
+    id uuid primary key,
+    tenant_id text not null,
+    provider text not null,
+    endpoint text not null default '',
+    dedupe_key text not null,
+    headers jsonb not null,
+    body bytea,
+    body_sha256 bytea not null,
+    state text not null default 'received' check (state in ('received', 'processed', 'dead')),
+    reason text,
+    received_at timestamptz not null default now(),
+    processed_at timestamptz,
+    unique (tenant_id, provider, endpoint, dedupe_key)
+);
+
+create table mailglass.rate_buckets (
+    tenant_id text not null,
+    scope text not null check (scope in ('per_domain', 'per_tenant', 'per_stream')),
+    key text not null,
+    tokens double precision not null,
+    updated_at timestamptz not null,
+    primary key (tenant_id, scope, key)
+) with (fillfactor = 50);
+
+-- The chain: every event's hash covers the row and the hash of the event before it.
+create function mailglass.genesis_hash(delivery_id uuid) returns bytea
+language sql immutable parallel safe
+return sha256(uuid_send(delivery_id));
+
+create function mailglass.event_hash(
+    tenant_id text, delivery_id uuid, seq integer, type text, occurred_at timestamptz, recorded_at timestamptz,
+    reject_reason text, payload jsonb, provider_event_id text, trace_id text, prev_hash bytea
+) returns bytea
+language sql stable parallel safe
+return sha256(
+    convert_to('mg1', 'UTF8')
+    || int4send(octet_length(tenant_id)) || convert_to(tenant_id, 'UTF8')
+    || uuid_send(delivery_id)
+    || int4send(seq)
+    || int4send(octet_length(type)) || convert_to(type, 'UTF8')
+    || timestamptz_send(occurred_at)
+    || timestamptz_send(recorded_at)
+    || sha256(convert_to(
+        jsonb_build_array(reject_reason, payload, provider_event_id, trace_id)::text, 'UTF8'))
+    || prev_hash
+);
+
+create function mailglass.refuse_ledger_change() returns trigger
+language plpgsql
+set search_path = pg_catalog
+as $$
+begin
+    raise exception 'the event ledger is append-only: % refused', tg_op
+        using errcode = '45A01', detail = lower(tg_op) || '_attempt',
+              hint = 'Record what is true now as a new event.';
+end
+$$;
+
+create trigger events_refuse_update before update on mailglass.events
+    for each statement execute function mailglass.refuse_ledger_change();
+create trigger events_refuse_delete before delete on mailglass.events
+    for each statement execute function mailglass.refuse_ledger_change();
+create trigger events_refuse_truncate before truncate on mailglass.events
+    for each statement execute function mailglass.refuse_ledger_change();
+alter table mailglass.events enable always trigger events_refuse_update;
+alter table mailglass.events enable always trigger events_refuse_delete;
+alter table mailglass.events enable always trigger events_refuse_truncate;
+
+-- The dispatch machine: whatever is not in this list is refused, for a message as for a delivery.
+create function mailglass.refuse_wrong_transition() returns trigger
+language plpgsql
+set search_path = pg_catalog
+as $$
+begin
+    if (old.state, new.state) not in (
+        ('queued', 'sending'), ('queued', 'suppressed'), ('queued', 'cancelled'), ('queued', 'expired'),
+        ('queued', 'failed'),
+        ('sending', 'sent'), ('sending', 'queued'), ('sending', 'failed'), ('sending', 'suppressed'),
+        ('sending', 'unknown'),
+        ('unknown', 'sent'), ('unknown', 'queued'), ('unknown', 'failed'), ('unknown', 'unknown_final')
+    ) then
+        raise exception '% may not follow %', new.state, old.state using errcode = '45A03';
+    end if;
+    return new;
+end
+$$;
+
+create trigger messages_transition before update of state on mailglass.messages
+    for each row when (old.state is distinct from new.state)
+    execute function mailglass.refuse_wrong_transition();
+create trigger deliveries_transition before update of state on mailglass.deliveries
+    for each row when (old.state is distinct from new.state)
+    execute function mailglass.refuse_wrong_transition();
+
+create function mailglass.refuse_thawing() returns trigger
+language plpgsql
+set search_path = pg_catalog
+as $$
+begin
+    if new.payload is not null or new.payload_sha256 <> old.payload_sha256
+       or new.payload_bytes <> old.payload_bytes then
+        raise exception 'a frozen payload may be scrubbed but not changed' using errcode = '45A03';
+    end if;
+    return new;
+end
+$$;
+
+create trigger messages_frozen
+    before update of payload, payload_sha256, payload_bytes on mailglass.messages
+    for each row execute function mailglass.refuse_thawing();
+
+-- Takes from every token bucket or from none; the wait comes back for each that holds too little.
+-- A bucket refills continuously, on the database's clock, and is locked in one order for all callers.
+create function mailglass.take_tokens(tenant text, buckets jsonb)
+returns table (scope text, key text, wait_ms bigint)
+language plpgsql
+set search_path = pg_catalog
+as $$
+#variable_conflict use_column
+declare
+    asked record;
+    have double precision;
+    is_short boolean := false;
+begin
+    for asked in
+        select a.scope, a.key, a.capacity, a.per_s, least(a.cost, a.capacity) as cost
+        from jsonb_to_recordset(buckets)
+            as a (scope text, key text, capacity double precision, per_s double precision, cost double precision)
+        order by a.scope, a.key
+    loop
+        insert into mailglass.rate_buckets as b (tenant_id, scope, key, tokens, updated_at)
+        values (tenant, asked.scope, asked.key, asked.capacity, clock_timestamp())
+        on conflict (tenant_id, scope, key) do update
+        set tokens = least(asked.capacity,
+                b.tokens + greatest(0, extract(epoch from clock_timestamp() - b.updated_at)) * asked.per_s),
+            updated_at = greatest(b.updated_at, clock_timestamp())
+        returning b.tokens into have;
+        if have < asked.cost then
+            is_short := true;
+            return query select asked.scope, asked.key,
+                greatest(1, ceil((asked.cost - have) / asked.per_s * 1000))::bigint;
+        end if;
+    end loop;
+    if not is_short then
+        update mailglass.rate_buckets b
+        set tokens = b.tokens - a.cost
+        from (
+            select r.scope, r.key, least(r.cost, r.capacity) as cost
+            from jsonb_to_recordset(buckets)
+                as r (scope text, key text, capacity double precision, cost double precision)
+        ) a
+        where b.tenant_id = tenant and b.scope = a.scope and b.key = a.key;
+    end if;
+end
+$$;
+
+-- The application may reach the triggers on the ledger so that they name what was tried; it can
+-- neither disable nor drop them. The auditor reads the ledger and the states, not the payloads.
+do $$
+begin
+    if exists (select from pg_catalog.pg_roles where rolname = 'mailglass_app') then
+        grant usage on schema mailglass to mailglass_app;
+        grant select on mailglass.migrations to mailglass_app;
+        grant select, insert, update on
+            mailglass.messages, mailglass.deliveries, mailglass.suppressions,
+            mailglass.webhook_receipts, mailglass.rate_buckets to mailglass_app;
+        grant delete on mailglass.suppressions, mailglass.rate_buckets to mailglass_app;
+        grant select, insert on mailglass.event_keys to mailglass_app;
+        grant select, insert, update, delete, truncate on mailglass.events to mailglass_app;
+    end if;
+    if exists (select from pg_catalog.pg_roles where rolname = 'mailglass_audit') then
+        grant usage on schema mailglass to mailglass_audit;
+        grant select on mailglass.events, mailglass.deliveries to mailglass_audit;
+        grant select (id, tenant_id, stream, mailable, payload_sha256, payload_bytes, state, attempts,
+            created_at, updated_at) on mailglass.messages to mailglass_audit;
+    end if;
+end
+$$;

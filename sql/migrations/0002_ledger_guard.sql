@@ -1,0 +1,59 @@
+-- What stops the owner of the ledger from disarming it: event triggers that refuse every DDL command
+-- on the events table and on what protects it. Only a superuser may create them, and only a
+-- superuser may take them away; on a server without one, this file leaves the triggers of 0001.
+--
+-- The function has a schema of its own: whoever owns a schema may drop all that is in it, and an
+-- event trigger goes with its function.
+create schema mailglass_guard;
+
+create function mailglass_guard.refuse_ledger_ddl() returns event_trigger
+language plpgsql
+set search_path = pg_catalog
+as $$
+declare
+    command record;
+begin
+    if tg_event = 'table_rewrite' then
+        if pg_event_trigger_table_rewrite_oid() = 'mailglass.events'::regclass then
+            raise exception 'the event ledger is append-only: rewrite refused' using errcode = '45A02';
+        end if;
+        return;
+    end if;
+    if tg_event = 'sql_drop' then
+        for command in select object_identity from pg_event_trigger_dropped_objects() loop
+            if command.object_identity ~ '(mailglass\.(events|refuse_ledger_change|event_hash)|mailglass_guard\..*)\M' then
+                raise exception 'the event ledger is append-only: drop refused' using errcode = '45A02';
+            end if;
+        end loop;
+        return;
+    end if;
+    for command in select objid, object_identity, command_tag from pg_event_trigger_ddl_commands() loop
+        -- A renamed or moved table no longer has its name here, but still its triggers.
+        if command.objid in (select tgrelid from pg_trigger where tgname = 'events_refuse_update')
+           and command.command_tag not in ('GRANT', 'REVOKE', 'COMMENT')
+           or command.object_identity ~ '(mailglass\.(events|refuse_ledger_change|event_hash)|mailglass_guard\..*)\M'
+           and command.command_tag not in ('GRANT', 'REVOKE', 'COMMENT', 'CREATE INDEX') then
+            raise exception 'the event ledger is append-only: % refused', command.command_tag
+                using errcode = '45A02';
+        end if;
+    end loop;
+end
+$$;
+
+do $$
+begin
+    if (select rolsuper from pg_catalog.pg_roles where rolname = current_user) then
+        create event trigger mailglass_refuse_ddl on ddl_command_end
+            execute function mailglass_guard.refuse_ledger_ddl();
+        create event trigger mailglass_refuse_drop on sql_drop
+            execute function mailglass_guard.refuse_ledger_ddl();
+        create event trigger mailglass_refuse_rewrite on table_rewrite
+            execute function mailglass_guard.refuse_ledger_ddl();
+        alter event trigger mailglass_refuse_ddl enable always;
+        alter event trigger mailglass_refuse_drop enable always;
+        alter event trigger mailglass_refuse_rewrite enable always;
+    else
+        raise notice 'not a superuser: the ledger stays without event triggers';
+    end if;
+end
+$$;

@@ -1,0 +1,210 @@
+-- name: queue_message
+-- Stores the message, its deliveries and each delivery's first event, or nothing at all when the
+-- idempotency key is taken. One row a delivery comes back, in the order of the recipients.
+with key_taken as (
+    insert into mailglass.event_keys (tenant_id, scope, key, subject_id, content_sha256)
+    select %(tenant_id)s::text, 'deliver', %(idempotency_key)s::text, %(message_id)s::uuid,
+           %(content_sha256)s::bytea
+    where %(idempotency_key)s::text is not null
+    on conflict do nothing
+    returning subject_id
+), message as (
+    insert into mailglass.messages (
+        id, tenant_id, stream, mailable, authenticates, mail_from, payload, payload_sha256, payload_bytes,
+        rfc_message_id, settings, state, run_at, expires_at, on_unknown, ordering_key, adapter_ref,
+        idempotency_key, trace_id
+    )
+    select %(message_id)s::uuid, %(tenant_id)s::text, %(stream)s::text, %(mailable)s::text,
+           %(authenticates)s::boolean, %(mail_from)s::text, %(payload)s::bytea, %(payload_sha256)s::bytea,
+           %(payload_bytes)s::integer, %(rfc_message_id)s::text, %(settings)s::jsonb, %(state)s::text,
+           coalesce(%(run_at)s::timestamptz, now()),
+           coalesce(%(expires_at)s::timestamptz, coalesce(%(run_at)s::timestamptz, now())
+               + make_interval(secs => %(expires_after_s)s::double precision)),
+           %(on_unknown)s::text,
+           %(ordering_key)s::text, %(adapter_ref)s::text, %(idempotency_key)s::text, %(trace_id)s::text
+    where %(idempotency_key)s::text is null or exists (select from key_taken)
+    returning id
+), recipient as (
+    select r.*, mailglass.genesis_hash(r.id) as genesis
+    from jsonb_to_recordset(%(recipients)s::jsonb)
+        as r (id uuid, kind text, position smallint, address text, address_key text, event_payload jsonb)
+), delivery as (
+    insert into mailglass.deliveries (
+        id, message_id, tenant_id, kind, position, address, address_key, state, seq, prior_hash, chain_hash,
+        code
+    )
+    select r.id, message.id, %(tenant_id)s::text, r.kind, r.position, r.address, r.address_key,
+           %(state)s::text, 1, r.genesis,
+           mailglass.event_hash(%(tenant_id)s::text, r.id, 1, %(event_type)s::text, now(), now(), null,
+               r.event_payload, null, %(trace_id)s::text, r.genesis),
+           %(code)s::text
+    from recipient r cross join message
+    returning id, position, prior_hash, chain_hash, created_at
+), event as (
+    insert into mailglass.events (
+        tenant_id, delivery_id, seq, type, occurred_at, recorded_at, payload, trace_id, prev_hash, hash
+    )
+    select %(tenant_id)s::text, d.id, 1, %(event_type)s::text, now(), now(), r.event_payload,
+           %(trace_id)s::text, d.prior_hash, d.chain_hash
+    from delivery d join recipient r on r.id = d.id
+)
+select id, position, created_at from delivery order by position;
+
+-- name: delivery_of_key
+-- The first delivery that a caller's idempotency key made, with the hash of its content.
+select d.id, k.content_sha256
+from mailglass.event_keys k
+join mailglass.deliveries d on d.message_id = k.subject_id and d.position = 0
+where k.tenant_id = %(tenant_id)s::text and k.scope = 'deliver' and k.key = %(key)s::text;
+
+-- name: claim_message
+-- Takes a due message for one attempt: the fencing token goes up, the lease starts, and each
+-- delivery still to be served gets its attempt_started event. No row: somebody else has it, it is not
+-- due, it is settled, or its time is over.
+with claimed as (
+    update mailglass.messages m
+    set state = 'sending',
+        token = m.token + 1,
+        attempts = m.attempts + 1,
+        lease_until = clock_timestamp()
+            + make_interval(secs => %(lease_s)s::double precision * (
+                select count(*) from mailglass.deliveries d
+                where d.message_id = m.id and d.state = 'queued')),
+        owner_pid = pg_backend_pid(),
+        owner_backend_start = (
+            select a.backend_start from pg_catalog.pg_stat_activity a where a.pid = pg_backend_pid()),
+        owner_server_start = pg_postmaster_start_time(),
+        updated_at = now()
+    where m.id = %(message_id)s::uuid
+      and m.tenant_id = %(tenant_id)s::text
+      and m.state = 'queued'
+      and m.run_at <= clock_timestamp()
+      and (m.expires_at is null or m.expires_at > clock_timestamp())
+    returning m.*
+), started as (
+    update mailglass.deliveries d
+    set state = 'sending',
+        seq = d.seq + 1,
+        prior_hash = d.chain_hash,
+        chain_hash = mailglass.event_hash(d.tenant_id, d.id, d.seq + 1, 'attempt_started', now(), now(), null,
+            jsonb_build_object('token', claimed.token, 'attempt', claimed.attempts), null,
+            claimed.trace_id, d.chain_hash),
+        updated_at = now()
+    from claimed
+    where d.message_id = claimed.id and d.state = 'queued'
+    returning d.*, claimed.token, claimed.attempts, claimed.trace_id
+), event as (
+    insert into mailglass.events (
+        tenant_id, delivery_id, seq, type, occurred_at, recorded_at, payload, trace_id, prev_hash, hash
+    )
+    select s.tenant_id, s.id, s.seq, 'attempt_started', now(), now(),
+           jsonb_build_object('token', s.token, 'attempt', s.attempts), s.trace_id, s.prior_hash, s.chain_hash
+    from started s
+)
+select c.id, c.tenant_id, c.stream, c.mailable, c.authenticates, c.mail_from, c.payload, c.payload_sha256,
+       c.settings, c.token, c.attempts, c.expires_at, c.on_unknown, c.adapter_ref, c.lease_until,
+       (select jsonb_agg(jsonb_build_object('delivery_id', s.id, 'kind', s.kind, 'address', s.address::text)
+                         order by s.position)
+        from started s) as recipients
+from claimed c;
+
+-- name: finalize_attempt
+-- Writes the verdicts of one attempt under its fencing token, one event a delivery, and folds the
+-- message's own state from all its deliveries. No row: the token is no longer ours; write nothing.
+with held as (
+    select m.id, m.trace_id, m.token, m.attempts
+    from mailglass.messages m
+    where m.id = %(message_id)s::uuid and m.tenant_id = %(tenant_id)s::text
+      and m.token = %(token)s::bigint and m.state in ('sending', 'unknown')
+    for update
+), verdict as (
+    select v.*, v.payload || jsonb_build_object('token', held.token, 'attempt', held.attempts) as event_payload
+    from jsonb_to_recordset(%(verdicts)s::jsonb) as v (
+        delivery_id uuid, state text, type text, failure_class text, code text, provider_message_id text,
+        payload jsonb)
+    cross join held
+), settled as (
+    update mailglass.deliveries d
+    set state = v.state,
+        provider = %(provider)s::text,
+        provider_message_id = coalesce(v.provider_message_id, d.provider_message_id),
+        failure_class = v.failure_class,
+        code = v.code,
+        seq = d.seq + 1,
+        prior_hash = d.chain_hash,
+        chain_hash = mailglass.event_hash(d.tenant_id, d.id, d.seq + 1, v.type, now(), now(), null,
+            v.event_payload, null, held.trace_id, d.chain_hash),
+        updated_at = now()
+    from held, verdict v
+    where d.message_id = held.id and d.id = v.delivery_id and d.state in ('sending', 'unknown')
+    returning d.*, v.type, v.event_payload, held.trace_id
+), event as (
+    insert into mailglass.events (
+        tenant_id, delivery_id, seq, type, occurred_at, recorded_at, payload, trace_id, prev_hash, hash
+    )
+    select s.tenant_id, s.id, s.seq, s.type, now(), now(), s.event_payload, s.trace_id, s.prior_hash,
+           s.chain_hash
+    from settled s
+), folded as (
+    select case
+        when bool_or(state = 'sending') then 'sending'
+        when bool_or(state = 'queued') then 'queued'
+        when bool_or(state = 'unknown') then 'unknown'
+        when bool_or(state = 'sent') then 'sent'
+        when min(state) = max(state) then min(state)
+        else 'failed'
+    end as state
+    from (
+        select s.state from settled s
+        union all
+        select d.state from mailglass.deliveries d join held on d.message_id = held.id
+        where not exists (select from verdict v where v.delivery_id = d.id)
+    ) every_delivery
+)
+update mailglass.messages m
+set state = folded.state,
+    attempts = m.attempts - case when %(counts)s::boolean then 0 else 1 end,
+    run_at = case when folded.state = 'queued'
+        then clock_timestamp() + make_interval(secs => %(retry_in_s)s::double precision) else m.run_at end,
+    updated_at = now()
+from held, folded
+where m.id = held.id and exists (select from settled)
+returning m.state, m.run_at;
+
+-- name: close_queued
+-- Ends a queued message without an attempt: cancelled by somebody, or expired. No row: not queued.
+with closed as (
+    update mailglass.messages m
+    set state = %(state)s::text, updated_at = now()
+    where m.id = %(message_id)s::uuid and m.tenant_id = %(tenant_id)s::text and m.state = 'queued'
+      and (%(state)s::text <> 'expired' or m.expires_at <= clock_timestamp())
+    returning m.id, m.trace_id
+), ended as (
+    update mailglass.deliveries d
+    set state = %(state)s::text,
+        seq = d.seq + 1,
+        prior_hash = d.chain_hash,
+        chain_hash = mailglass.event_hash(d.tenant_id, d.id, d.seq + 1, %(state)s::text, now(), now(), null,
+            %(payload)s::jsonb, null, closed.trace_id, d.chain_hash),
+        updated_at = now()
+    from closed
+    where d.message_id = closed.id and d.state = 'queued'
+    returning d.*, closed.trace_id
+), event as (
+    insert into mailglass.events (
+        tenant_id, delivery_id, seq, type, occurred_at, recorded_at, payload, trace_id, prev_hash, hash
+    )
+    select e.tenant_id, e.id, e.seq, %(state)s::text, now(), now(), %(payload)s::jsonb, e.trace_id,
+           e.prior_hash, e.chain_hash
+    from ended e
+)
+select id from ended;
+
+-- name: due_messages
+-- Ids of messages whose time has come, the longest waiting first; claiming them is another step.
+select m.id, m.tenant_id
+from mailglass.messages m
+where m.state = 'queued' and m.run_at <= clock_timestamp()
+  and (%(tenant_id)s::text is null or m.tenant_id = %(tenant_id)s::text)
+order by m.run_at, m.id
+limit %(limit)s::integer;

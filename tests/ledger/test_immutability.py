@@ -1,0 +1,232 @@
+"""The ledger cannot be changed: by statement, by role, by DDL; and a change would be seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from front_desk import front_desk, note
+
+from mailglass import EventLedgerImmutableError
+from mailglass.errors import EventLedgerImmutableErrorType as Attempt
+from mailglass.ledger.faults import translate, translated
+from mailglass.ledger.sql import queries
+
+STATEMENTS = {
+    "update": "update mailglass.events set type = 'delivered'",
+    "update of no row": "update mailglass.events set type = 'sent' where false",
+    "delete": "delete from mailglass.events",
+    "delete of no row": "delete from mailglass.events where false",
+    "truncate": "truncate mailglass.events",
+    "truncate in company": "truncate mailglass.rate_buckets, mailglass.events",
+    "upsert": "insert into mailglass.events (tenant_id, delivery_id, seq, type, occurred_at, recorded_at,"
+    " prev_hash, hash) select tenant_id, delivery_id, seq, type, occurred_at, recorded_at, prev_hash, hash"
+    " from mailglass.events limit 1 on conflict (delivery_id, seq) do update set type = 'sent'",
+    "update in a cte": "with x as (update mailglass.events set type = 'sent' returning 1) select * from x",
+}
+DDL = (
+    "alter table mailglass.events disable trigger all",
+    "alter table mailglass.events disable trigger events_refuse_update",
+    "alter table mailglass.events drop column payload",
+    "alter table mailglass.events alter column type type varchar(40)",
+    "alter table mailglass.events rename to evidence",
+    "alter table mailglass.events owner to current_user",
+    "alter table mailglass.events set schema public",
+    "drop trigger events_refuse_update on mailglass.events",
+    "drop table mailglass.events",
+    "drop schema mailglass cascade",
+    "drop function mailglass.refuse_ledger_change() cascade",
+    "create rule swallow as on insert to mailglass.events do instead nothing",
+    "create trigger swallow before insert on mailglass.events execute function"
+    " mailglass.refuse_wrong_transition()",
+    "create or replace function mailglass.refuse_ledger_change() returns trigger language plpgsql"
+    " as $$ begin return new; end $$",
+)
+KIND = {"update": Attempt.UPDATE_ATTEMPT, "upsert": Attempt.UPDATE_ATTEMPT,
+        "delete": Attempt.DELETE_ATTEMPT, "truncate": Attempt.TRUNCATE_ATTEMPT}  # fmt: skip
+
+
+@pytest.fixture
+def ledger_url(database_url: str) -> Iterator[str]:
+    """A database with one delivery in its ledger."""
+    with front_desk(database_url) as mail:
+        mail.deliver(note())
+    return database_url
+
+
+def _as(url: str, role: str | None) -> psycopg.Connection[tuple[object, ...]]:
+    connection = psycopg.connect(url, autocommit=True)
+    if role is not None:
+        connection.execute(f"set role {role}".encode())
+    return connection
+
+
+def _whole_ledger(url: str) -> list[tuple[object, ...]]:
+    with _as(url, None) as connection:
+        return connection.execute("select * from mailglass.events order by delivery_id, seq").fetchall()
+
+
+@pytest.mark.parametrize("role", ["mailglass_app", "mailglass_owner", None])
+@pytest.mark.parametrize("name", sorted(STATEMENTS))
+def test_a_statement_that_changes_history_is_refused(
+    ledger_url: str, name: str, role: str | None
+) -> None:
+    """Rows 85, 86: 45A01 for the application, the owner and a superuser alike."""
+    before = _whole_ledger(ledger_url)
+    with _as(ledger_url, role) as connection:
+        if name == "truncate in company" and role == "mailglass_app":
+            connection.execute("set role mailglass_owner")
+        with pytest.raises(psycopg.Error) as caught:
+            connection.execute(STATEMENTS[name].encode())
+        assert caught.value.sqlstate == "45A01"
+        error = translate(caught.value)
+    assert isinstance(error, EventLedgerImmutableError)
+    assert error.type is KIND[name.split(maxsplit=1)[0]]
+    assert _whole_ledger(ledger_url) == before
+
+
+def test_replica_mode_does_not_switch_the_triggers_off(ledger_url: str) -> None:
+    """Row 88: ENABLE ALWAYS."""
+    with _as(ledger_url, None) as connection:
+        connection.execute("set session_replication_role = replica")
+        with pytest.raises(psycopg.Error) as caught:
+            connection.execute("delete from mailglass.events")
+    assert caught.value.sqlstate == "45A01"
+
+
+@pytest.mark.parametrize("role", ["mailglass_app", "mailglass_owner"])
+@pytest.mark.parametrize("statement", DDL)
+def test_ddl_on_the_ledger_is_refused(ledger_url: str, statement: str, role: str) -> None:
+    """Row 87: neither the application nor the owner disarms it."""
+    before = _whole_ledger(ledger_url)
+    with _as(ledger_url, role) as connection, pytest.raises(psycopg.Error) as caught:
+        connection.execute(statement.encode())
+    assert caught.value.sqlstate in {"45A02", "42501"}
+    assert _whole_ledger(ledger_url) == before
+
+
+@pytest.mark.parametrize("role", ["mailglass_app", "mailglass_owner"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "alter event trigger mailglass_refuse_ddl disable",
+        "drop event trigger mailglass_refuse_ddl",
+        "drop schema mailglass_guard cascade",
+        "create or replace function mailglass_guard.refuse_ledger_ddl() returns event_trigger"
+        " language plpgsql as $$ begin end $$",
+        "set session_replication_role = replica",
+    ],
+)
+def test_the_guard_itself_cannot_be_removed(ledger_url: str, statement: str, role: str) -> None:
+    """Row 87: only a superuser could."""
+    with _as(ledger_url, role) as connection, pytest.raises(psycopg.Error) as caught:
+        connection.execute(statement.encode())
+    assert caught.value.sqlstate == "42501"
+
+
+@pytest.mark.parametrize("name", ["update", "delete", "truncate"])
+def test_through_mailglass_it_is_our_error_of_the_right_type(ledger_url: str, name: str) -> None:
+    """A caller matches a class and a type, not a SQLSTATE."""
+    with front_desk(ledger_url) as mail:
+        with pytest.raises(EventLedgerImmutableError) as caught, mail.store.connection() as connection:
+            connection.execute(queries("demo")[name])
+        assert caught.value.type.value == f"{name}_attempt"
+        assert caught.value.pg_code == "45A01"
+
+
+def test_ddl_through_mailglass_is_our_error(ledger_url: str) -> None:
+    """Also for what only the owner could try."""
+    with _as(ledger_url, "mailglass_owner") as connection:
+        with pytest.raises(EventLedgerImmutableError) as caught, translated():
+            connection.execute(DDL[0].encode())
+        assert caught.value.type is Attempt.DDL_ATTEMPT
+        connection.execute("reset role; set role mailglass_app")
+        with pytest.raises(EventLedgerImmutableError) as caught, translated():
+            connection.execute(DDL[0].encode())
+        assert caught.value.type is Attempt.DDL_ATTEMPT
+
+
+def test_the_auditor_reads_and_writes_nothing(ledger_url: str) -> None:
+    """Row 89: the third role."""
+    with _as(ledger_url, "mailglass_audit") as connection:
+        assert connection.execute("select count(*) from mailglass.events").fetchone() == (3,)
+        for statement in ("update mailglass.events set seq = 9", "insert into mailglass.events default values"):
+            with pytest.raises(EventLedgerImmutableError), translated():
+                connection.execute(statement.encode())
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("select payload from mailglass.messages")
+
+
+def test_an_index_and_a_grant_are_still_possible(ledger_url: str) -> None:
+    """The guard refuses what changes the ledger, not what operations need."""
+    with _as(ledger_url, "mailglass_owner") as connection:
+        connection.execute("create index one_more on mailglass.events (type)")
+        connection.execute("grant select on mailglass.events to mailglass_audit")
+
+
+@pytest.mark.parametrize(
+    ("forgery", "fault"),
+    [
+        ("update mailglass.events set type = 'delivered' where seq = 2", "changed_event"),
+        ("update mailglass.events set payload = '{}' where seq = 1", "changed_event"),
+        ("update mailglass.events set occurred_at = occurred_at - interval '1 day' where seq = 3",
+         "changed_event"),
+        ("update mailglass.events set recorded_at = now() + interval '1 day' where seq = 1",
+         "changed_event"),
+        ("update mailglass.events set trace_id = 'x' where seq = 1", "changed_event"),
+        ("delete from mailglass.events where seq = 2", "missing_event"),
+        ("delete from mailglass.events where seq = 3", "wrong_end"),
+        ("delete from mailglass.events", "wrong_end"),
+        ("update mailglass.events set hash = sha256('x') where seq = 1", "changed_event"),
+        ("update mailglass.events set prev_hash = sha256('x') where seq = 1", "wrong_predecessor"),
+        ("update mailglass.events set seq = 7 where seq = 3", "missing_event"),
+        ("insert into mailglass.events select tenant_id, delivery_id, 4, 'delivered', occurred_at,"
+         " recorded_at, reject_reason, payload, provider_event_id, trace_id, hash, hash"
+         " from mailglass.events where seq = 3", "changed_event"),
+    ],
+)  # fmt: skip
+def test_a_superusers_forgery_breaks_the_chain(ledger_url: str, forgery: str, fault: str) -> None:
+    """Row 88: who can take the triggers away is seen by the hashes, with delivery and place."""
+    with _as(ledger_url, None) as superuser:
+        for name in ("ddl", "drop", "rewrite"):
+            superuser.execute(f"alter event trigger mailglass_refuse_{name} disable".encode())
+        superuser.execute("alter table mailglass.events disable trigger all")
+        superuser.execute(forgery.encode())
+    with front_desk(ledger_url) as mail:
+        (delivery,) = mail.store.list_deliveries(tenant_id=None)
+        broken = mail.store.broken_chains()
+        assert fault in {one.fault for one in broken}
+        assert {one.delivery_id for one in broken} == {delivery.id}
+
+
+def test_an_untouched_ledger_is_whole(ledger_url: str) -> None:
+    """The check finds nothing where nothing is."""
+    with front_desk(ledger_url) as mail:
+        assert mail.store.broken_chains() == ()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "update mailglass.messages set state = 'queued'",
+        "update mailglass.messages set state = 'failed'",
+        "update mailglass.deliveries set state = 'cancelled'",
+        "update mailglass.messages set payload = 'other'",
+        "update mailglass.messages set payload_sha256 = sha256('x')",
+        "update mailglass.messages set payload_bytes = 1",
+    ],
+)
+def test_a_settled_message_stays_settled_and_frozen(ledger_url: str, statement: str) -> None:
+    """The dispatch machine and the frozen bytes hold in the database itself."""
+    with _as(ledger_url, "mailglass_app") as connection, pytest.raises(psycopg.Error) as caught:
+        connection.execute(statement.encode())
+    assert caught.value.sqlstate == "45A03"
+
+
+def test_no_role_of_ours_deletes_messages_or_deliveries(ledger_url: str) -> None:
+    """A stale lock never destroys a mail."""
+    for table in ("messages", "deliveries", "event_keys"):
+        with _as(ledger_url, "mailglass_app") as connection:
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(f"delete from mailglass.{table}".encode())

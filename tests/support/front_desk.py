@@ -1,0 +1,90 @@
+"""A front desk on a test's own database, with an adapter that the test steers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from mailglass import Mailable, Mailglass, Message
+from mailglass.adapters import Adapter
+from mailglass.adapters.fake import FakeAdapter
+from mailglass.app import CHECKS
+from mailglass.ledger.database import DatabaseChoice
+from mailglass.preflight import Check
+from mailglass.settings import load_settings
+
+NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+
+@contextmanager
+def front_desk(
+    database_url: str,
+    adapter: Adapter | None = None,
+    *,
+    checks: Sequence[Check] = CHECKS,
+    jitter_s: float = 0.0,
+    **settings: Any,
+) -> Iterator[Mailglass]:
+    """Yield a Mailglass whose retries are due at once and whose role is the application's."""
+    desk = Mailglass(
+        load_settings(database_role="mailglass_app", **settings),
+        database=DatabaseChoice(url=database_url, source="test", is_embedded=False),
+        adapters={"default": adapter or FakeAdapter()},
+        checks=checks,
+        jitter=lambda _bound: jitter_s,
+    )
+    try:
+        yield desk
+    finally:
+        desk.close()
+
+
+def note(**changes: Any) -> Message:
+    """Return a small valid message; keywords change it."""
+    fields: dict[str, Any] = {
+        "sender": "Shop <orders@shop.example>",
+        "to": "zoe@mail.example",
+        "subject": "Your order",
+        "text": "Thank you.",
+    }
+    return Message(**(fields | changes))
+
+
+def count(database_url: str, table: str) -> int:
+    """Return how many rows a table holds, as the owner sees it."""
+    with psycopg.connect(database_url) as connection:
+        row = connection.execute(f"select count(*) from mailglass.{table}".encode()).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def rows(database_url: str) -> Mapping[str, int]:
+    """Return the sizes of the tables that a send writes."""
+    return {table: count(database_url, table) for table in ("messages", "deliveries", "events")}
+
+
+def write_templates(folder: Path, **files: str) -> Path:
+    """Write ``name__html`` and ``name__txt`` as template files; return the folder."""
+    for name, text in files.items():
+        stem, _, kind = name.partition("__")
+        (folder / f"{stem}.{kind}.jinja").write_text(text, "utf-8")
+    return folder
+
+
+class Greeting(Mailable):
+    """A mailable with one variable, whose template the test writes."""
+
+    sender = "Shop <orders@shop.example>"
+    subject = "Hello {{ name }}"
+    template = "greeting.html.jinja"
+
+    name: object = "Zoë"
+
+    def to(self) -> str:
+        """Return a customer."""
+        return "zoe@mail.example"
