@@ -19,6 +19,7 @@ _MAILBOX_CHARS_MAX: Final = limits.ADDRESS_CHARS_MAX + 2 * limits.DISPLAY_NAME_C
 _ATEXT: Final = "A-Za-z0-9!#$%&'*+/=?^_`{|}~-"
 _LOCAL_ATOM: Final = rf"[\x80-\U0010ffff{_ATEXT}]+"
 _LOCAL: Final = re.compile(rf"{_LOCAL_ATOM}(?:\.{_LOCAL_ATOM})*")
+_ENCODED_WORD: Final = re.compile(r"=\?[^?]*\?[BbQq]\?")
 _LABEL: Final = re.compile("[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*)" *<([^<>]*)>')
 _ESCAPED: Final = re.compile(r"\\(.)")
@@ -120,14 +121,13 @@ def _split_mailbox(text: str) -> tuple[str, str]:
             raise refuse("a quoted display name does not end", code="address_syntax")
         return _ESCAPED.sub(r"\1", quoted[1]), quoted[2]
     name, _, rest = text.partition("<")
-    name = name.rstrip(" ")
     if name.startswith(" ") or _SPECIALS.search(name):
         raise refuse("a display name has punctuation and no quotes", code="address_syntax")
-    return name, rest.removesuffix(">")
+    return name.rstrip(" "), rest.removesuffix(">")
 
 
 def _check_local(local: str) -> None:
-    if "=?" in local:
+    if _ENCODED_WORD.search(local):
         raise refuse("a local part looks like an encoded word", code="encoded_word")
     if _LOCAL.fullmatch(local) is None:
         raise refuse("a local part is not a dot-atom of RFC 5322", code="local_part")

@@ -8,6 +8,7 @@ from typing import Final
 from uuid import UUID
 
 logger: Final = logging.getLogger("mailglass")
+logger.addHandler(logging.NullHandler())  # without logging set up, a library says nothing
 
 
 @unique

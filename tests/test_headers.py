@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Final
 
 import pytest
-from generated import MANY
 from hypothesis import given
 from hypothesis import strategies as st
 
+from generated import MANY
 from mailglass import limits
 from mailglass.address import Address
 from mailglass.errors import SendError, SendErrorType
@@ -39,6 +39,15 @@ def message(**fields: object) -> Message:
     return Message(**(right | fields))  # type: ignore[arg-type]  # wrong on purpose
 
 
+def refusal(check: Callable[[], None]) -> str:
+    """Return everything that a refusal tells, or nothing if there is none."""
+    try:
+        check()
+    except SendError as error:
+        return f"{error.code} {error.to_dict()}"
+    return ""
+
+
 FIELDS: Final[dict[str, Callable[[str], object]]] = {
     "subject": lambda value: message(subject=value),
     "from": lambda value: message(sender=Address(value, "a", "example.org")),
@@ -52,9 +61,7 @@ FIELDS: Final[dict[str, Callable[[str], object]]] = {
     "header name": lambda value: message(headers={f"X-A{value}B": "1"}),
     "in-reply-to": lambda value: message(headers={"In-Reply-To": f"<a{value}@b>"}),
     "filename": lambda value: Attachment(filename=f"a{value}.pdf", content=b""),
-    "content type": lambda value: Attachment(
-        filename="a", content=b"", content_type=f"a/b{value}"
-    ),
+    "content type": lambda value: Attachment(filename="a", content=b"", content_type=f"a/b{value}"),
     "content id": lambda value: Attachment(filename="a", content=b"", content_id=f"a{value}"),
     "tag": lambda value: message(tags=[value]),
 }
@@ -65,9 +72,14 @@ FIELDS: Final[dict[str, Callable[[str], object]]] = {
 def test_control_character_is_refused_everywhere(field: str, char: str) -> None:
     """No control character gets into any header, so no header can be added (row 1)."""
     with pytest.raises(SendError) as caught:
-        FIELDS[field](f"Hi{char}Bcc: v@evil.example")
+        FIELDS[field](f"a{char}b")
     assert caught.value.type is SendErrorType.SERIALIZATION_FAILED
-    assert "evil" not in str(caught.value.to_dict())
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_fields_of_the_tables_above_accept_plain_text(field: str) -> None:
+    """What is refused above is refused for its character and for nothing else."""
+    FIELDS[field]("ab")
 
 
 @pytest.mark.parametrize("field", FIELDS)
@@ -95,7 +107,9 @@ def test_bidirectional_control_is_refused(char: str) -> None:
     assert caught.value.code == "bidi_control"
 
 
-@pytest.mark.parametrize("value", ["", "a", "Grüße", "שלום", "a\u200fb", "日本", "\U0001f600", "a\u200db"])
+@pytest.mark.parametrize(
+    "value", ["", "a", "Grüße", "שלום", "a\u200fb", "日本", "\U0001f600", "a\u200db"]
+)
 def test_text_of_any_language_passes(value: str) -> None:
     """Letters, marks and emoji of every script are text."""
     check_text("a subject", value, chars_max=10)
@@ -241,7 +255,7 @@ GOOD_FILENAMES: Final = [
     "a",
     "invoice.pdf",
     "Invoice 2024-01.pdf",
-    "Rechnung Nº 5 – März.pdf",
+    "Rechnung Nº 5 \u2013 März.pdf",
     "請求書.pdf",
     "счёт.pdf",
     "חשבונית.pdf",
@@ -314,7 +328,9 @@ def test_filename_of_any_language_is_kept(name: str) -> None:
     check_filename(name)
 
 
-@pytest.mark.parametrize(("name", "code"), BAD_FILENAMES.items(), ids=lambda value: ascii(value)[:30])
+@pytest.mark.parametrize(
+    ("name", "code"), BAD_FILENAMES.items(), ids=lambda value: ascii(value)[:30]
+)
 def test_filename_that_lies_is_refused(name: str, code: str) -> None:
     """A name that is a path, or shows as another, is refused and never renamed (row 10)."""
     with pytest.raises(SendError) as caught:
@@ -343,7 +359,9 @@ def test_token_may_be_given_more_characters() -> None:
         check_token("content id", "logo@shop/x", allow="@")
 
 
-@pytest.mark.parametrize("value", ["text/plain", "application/vnd.ms-excel", "image/svg+xml", "A/B"])
+@pytest.mark.parametrize(
+    "value", ["text/plain", "application/vnd.ms-excel", "image/svg+xml", "A/B"]
+)
 def test_content_type_is_accepted(value: str) -> None:
     """A type and a subtype make a content type."""
     check_content_type(value)
@@ -373,8 +391,4 @@ def test_checks_raise_nothing_but_our_error_and_never_tell_the_value(name: str, 
         lambda: check_message_ids(secret),
     ]
     for check in checks:
-        try:
-            check()
-        except SendError as error:
-            assert error.code
-            assert "s3cr3t" not in str(error.to_dict())
+        assert "s3cr3t" not in refusal(check)

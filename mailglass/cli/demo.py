@@ -30,25 +30,38 @@ def command(*, keep: bool, may_migrate: bool, database_url: str | None) -> None:
     """Send real mail through a real SMTP server and show what the ledger says of it."""
     from mailglass.demo.mailables import PHYSICAL_ADDRESS
     from mailglass.demo.story import compare_bytes, receiver, show_timelines, tell
-    from mailglass.ledger.migrations import migrate
 
     with receiver() as server, _folder(keep=keep) as folder:
         click.echo(f"An SMTP server listens on 127.0.0.1:{server.port}, in a process of its own.")
         with _mailglass(database_url, folder, server.port, PHYSICAL_ADDRESS) as mail:
             click.echo(f"Using {mail.database.describe()}.")
-            if may_migrate and not mail.database.is_embedded:
-                migrate(mail.database.url)
+            if not mail.database.is_embedded:
+                _prepare_named(mail.database.url, may_migrate=may_migrate)
             tally = tell(mail, click.echo)
             show_timelines(mail, tally, click.echo)
             compare_bytes(tally, server.collect(), click.echo)
-            if keep:
+            stopped = _stop_signal() if keep else None
+            if stopped is not None:
                 _say_how_to_look(mail, tally.sent[0].id)
             click.echo(
                 f"demo ok: {len(tally.sent)} sent, {tally.failed} failed, {tally.refused} refused, "
                 f"{tally.ledger_refusals} attempts on the ledger refused"
             )
-            if keep:
-                _wait_for_signal()
+            if stopped is not None:
+                stopped.wait()
+
+
+def _prepare_named(url: str, *, may_migrate: bool) -> None:
+    """Migrate a database that is not ours only when we were asked to."""
+    from mailglass.ledger.migrations import migrate, status
+
+    if may_migrate:
+        migrate(url)
+    elif status(url).pending:
+        raise click.ClickException(
+            "this database is not migrated; allow it with --migrate, or unset its variable to use "
+            "the embedded server"
+        )
 
 
 @contextmanager
@@ -94,8 +107,9 @@ def _say_how_to_look(mail: Mailglass, delivery_id: object) -> None:
         click.echo(f"  psql '{mail.database.url}'")
 
 
-def _wait_for_signal() -> None:
+def _stop_signal() -> Flag:
+    """Return a flag that Ctrl-C and SIGTERM raise from now on."""
     stopped = Flag()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
-    stopped.wait()
+    return stopped

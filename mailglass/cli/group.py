@@ -54,12 +54,10 @@ def run() -> None:
     """Run the group; errors of ours become one line on standard error."""
     debug = "--debug" in sys.argv[1:]
     try:
-        mailglass(standalone_mode=False)
+        ended = mailglass(standalone_mode=False)
     except click.exceptions.Abort:
         click.echo("mailglass: stopped", err=True)
         sys.exit(EXIT_REFUSED)
-    except click.exceptions.Exit as ended:
-        sys.exit(ended.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(EXIT_MISUSED)
@@ -68,6 +66,8 @@ def run() -> None:
             raise
         click.echo(_one_line(error), err=True)
         sys.exit(EXIT_MISUSED if isinstance(error, ConfigError) else EXIT_REFUSED)
+    # Without its standalone mode click returns the code that a command exited with.
+    sys.exit(ended if isinstance(ended, int) else 0)
 
 
 def _one_line(error: Exception) -> str:

@@ -11,7 +11,7 @@ from mailglass.preflight import Context
 
 _AUTHENTICATES: Final = re.compile(
     r"magic_?link|password_?reset|reset_?password|reset_?token|verify_?e?mail|verification"
-    r"|confirm_?account|confirm_?e?mail|two_?factor|2fa|one_?time|otp|login_?(link|code)|sign_?in",
+    r"|confirm_?account|confirm_?e?mail|two_?factor|2fa|one_?time|(^|_)otp(_|$)|login_?(link|code)|sign_?in",
     re.IGNORECASE,
 )
 

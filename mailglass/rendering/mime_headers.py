@@ -221,7 +221,7 @@ def _decoded_mailbox(text: str) -> Address:
 
 def _parameter(key: str, value: str) -> list[str]:
     room = LINE_CHARS_GOAL - 2
-    if value.isascii() and "=?" not in value:
+    if value.isascii() and "=?" not in value and value == value.strip(" "):
         quoted = value.replace("\\", "\\\\").replace('"', '\\"')
         if len(plain := f'{key}="{quoted}"') <= room:
             return [plain]

@@ -122,8 +122,11 @@ def test_a_mechanism_that_is_not_offered_is_a_config_error(
 def test_a_token_is_never_sent_as_a_password(smtp: Smtp, scripted: Scripted) -> None:
     """``auto`` with a token source is XOAUTH2 or nothing."""
     server = scripted(offering(b"PLAIN LOGIN"))
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError) as caught:
         smtp(server.port, username="u", token_source=Tokens("t")).send(an_envelope())
+    assert caught.value.key == "smtp_auth"
+    server.settle()
+    assert len(server.commands) == 1
 
 
 @pytest.mark.parametrize("code", [421, 432, 450, 451, 452, 454])

@@ -9,8 +9,8 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from front_desk import count, front_desk, note, rows
 
+from front_desk import count, front_desk, note, rows
 from mailglass import (
     ConfigError,
     DispatchState,
@@ -183,7 +183,9 @@ def _suppress(value: str, scope: SuppressionScope = SuppressionScope.ADDRESS) ->
 
 
 @pytest.mark.parametrize("kind", ["to", "cc", "bcc"])
-@pytest.mark.parametrize("form", ["gone@mail.example", "GONE@MAIL.example", "Gus <Gone@mail.Example>"])
+@pytest.mark.parametrize(
+    "form", ["gone@mail.example", "GONE@MAIL.example", "Gus <Gone@mail.Example>"]
+)
 def test_a_suppressed_recipient_of_any_kind_stops_the_message(
     database_url: str, kind: str, form: str
 ) -> None:
@@ -392,7 +394,9 @@ def test_the_ledger_holds_no_address_subject_or_body(database_url: str) -> None:
     fake.next(FakeMode.REJECT_TEMPORARY)
     with front_desk(database_url, fake) as mail:
         delivery = mail.deliver(
-            note(to="canary1@mail.example", subject="canary2", text="canary3", cc="canary4@x.example")
+            note(
+                to="canary1@mail.example", subject="canary2", text="canary3", cc="canary4@x.example"
+            )
         )
         mail.dispatch(delivery.id)
     with psycopg.connect(database_url) as owner:

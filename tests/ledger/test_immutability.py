@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
-from front_desk import front_desk, note
 
+from front_desk import front_desk, note
 from mailglass import EventLedgerImmutableError
 from mailglass.errors import EventLedgerImmutableErrorType as Attempt
 from mailglass.ledger.faults import translate, translated
@@ -49,7 +49,7 @@ KIND = {"update": Attempt.UPDATE_ATTEMPT, "upsert": Attempt.UPDATE_ATTEMPT,
 
 @pytest.fixture
 def ledger_url(database_url: str) -> Iterator[str]:
-    """A database with one delivery in its ledger."""
+    """Return a database with one delivery in its ledger."""
     with front_desk(database_url) as mail:
         mail.deliver(note())
     return database_url
@@ -64,7 +64,9 @@ def _as(url: str, role: str | None) -> psycopg.Connection[tuple[object, ...]]:
 
 def _whole_ledger(url: str) -> list[tuple[object, ...]]:
     with _as(url, None) as connection:
-        return connection.execute("select * from mailglass.events order by delivery_id, seq").fetchall()
+        return connection.execute(
+            "select * from mailglass.events order by delivery_id, seq"
+        ).fetchall()
 
 
 @pytest.mark.parametrize("role", ["mailglass_app", "mailglass_owner", None])
@@ -129,7 +131,10 @@ def test_the_guard_itself_cannot_be_removed(ledger_url: str, statement: str, rol
 def test_through_mailglass_it_is_our_error_of_the_right_type(ledger_url: str, name: str) -> None:
     """A caller matches a class and a type, not a SQLSTATE."""
     with front_desk(ledger_url) as mail:
-        with pytest.raises(EventLedgerImmutableError) as caught, mail.store.connection() as connection:
+        with (
+            pytest.raises(EventLedgerImmutableError) as caught,
+            mail.store.connection() as connection,
+        ):
             connection.execute(queries("demo")[name])
         assert caught.value.type.value == f"{name}_attempt"
         assert caught.value.pg_code == "45A01"
@@ -151,7 +156,10 @@ def test_the_auditor_reads_and_writes_nothing(ledger_url: str) -> None:
     """Row 89: the third role."""
     with _as(ledger_url, "mailglass_audit") as connection:
         assert connection.execute("select count(*) from mailglass.events").fetchone() == (3,)
-        for statement in ("update mailglass.events set seq = 9", "insert into mailglass.events default values"):
+        for statement in (
+            "update mailglass.events set seq = 9",
+            "insert into mailglass.events default values",
+        ):
             with pytest.raises(EventLedgerImmutableError), translated():
                 connection.execute(statement.encode())
         with pytest.raises(psycopg.errors.InsufficientPrivilege):

@@ -17,7 +17,7 @@ from mailglass.ledger.migrations import Migration, migrate, migration_sql, statu
 
 @pytest.fixture
 def empty_url(postgres_server: object) -> Iterator[str]:
-    """A database without anything of ours."""
+    """Return a database without anything of ours."""
     name = f"mg_test_{uuid4().hex}"
     postgres_server.execute("CREATE DATABASE {name}", name=name)  # type: ignore[attr-defined]  # a TestServer
     try:
@@ -53,9 +53,7 @@ def test_two_at_the_same_time_apply_each_file_once(empty_url: str) -> None:
     assert _recorded(empty_url) == _names()
 
 
-def test_an_edited_migration_is_refused(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_edited_migration_is_refused(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What ran is what stands in the file."""
     shipped = migrations.migrations()
     edited = (dataclasses.replace(shipped[0], text=shipped[0].text + "\n-- later"), *shipped[1:])

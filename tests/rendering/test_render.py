@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from front_desk import Greeting, write_templates
 
+from front_desk import Greeting, write_templates
 from mailglass import ConfigError, Mailable, SendError, TemplateError
 from mailglass.errors import SendErrorType, TemplateErrorType
 from mailglass.rendering.inlining import inline_css
@@ -52,7 +52,7 @@ def test_a_text_template_beside_the_html_is_the_text(tmp_path: Path) -> None:
 )
 def test_data_never_becomes_markup(tmp_path: Path, hostile: str) -> None:
     """Rows 22, 24: what a user typed is shown as it was typed."""
-    html = "<style>p{color:red}</style><p title=\"{{ name }}\">{{ name }}</p>"
+    html = '<style>p{color:red}</style><p title="{{ name }}">{{ name }}</p>'
     write_templates(tmp_path, greeting__html=html)
 
     class Plain(Greeting):
@@ -126,7 +126,9 @@ def test_a_missing_template_is_told(tmp_path: Path) -> None:
         Renderer([tmp_path]).render(Greeting())
 
 
-@pytest.mark.parametrize("name", ["../etc/passwd", "/etc/passwd", "a/../../b", "", "a\x00b", "c:\\x"])
+@pytest.mark.parametrize(
+    "name", ["../etc/passwd", "/etc/passwd", "a/../../b", "", "a\x00b", "c:\\x"]
+)
 def test_a_template_name_cannot_leave_its_folders(tmp_path: Path, name: str) -> None:
     """Row 18."""
 
@@ -186,7 +188,7 @@ def test_html_without_a_sheet_is_untouched() -> None:
 class _Canary(http.server.BaseHTTPRequestHandler):
     hits: list[str] = []  # noqa: RUF012 - read by the test
 
-    def do_GET(self) -> None:  # noqa: N802 - the name is the library's
+    def do_GET(self) -> None:
         self.hits.append(self.path)
         self.send_response(200)
         self.end_headers()
@@ -197,7 +199,7 @@ class _Canary(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def canary() -> Iterator[tuple[str, list[str]]]:
-    """A server that nobody may call."""
+    """Run a server that nobody may call."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Canary) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -212,7 +214,7 @@ def canary() -> Iterator[tuple[str, list[str]]]:
     [
         "<style>@import url(http://HOST/a);p{color:red}</style>",
         "<style>@import 'http://HOST/a';p{color:red}</style>",
-        "<style>@IMPORT \"http://HOST/a\" screen;p{color:red}</style>",
+        '<style>@IMPORT "http://HOST/a" screen;p{color:red}</style>',
         "<style>@\\69mport url(http://HOST/a);p{color:red}</style>",
         "<style>@im/**/port url(http://HOST/a);p{color:red}</style>",
         "<style>@\\69 mport url(http://HOST/a);p{color:red}</style>",
@@ -222,7 +224,7 @@ def canary() -> Iterator[tuple[str, list[str]]]:
         "<style>@media screen{@import url(http://HOST/a);}p{color:red}</style>",
         "<link rel=stylesheet href=http://HOST/a><style>p{color:red}</style>",
         "<LINK REL=stylesheet HREF='http://HOST/a'>",
-        "<style>p{color:red}</style><link rel=\"alternate stylesheet\" href=//HOST/a>",
+        '<style>p{color:red}</style><link rel="alternate stylesheet" href=//HOST/a>',
         "<base href=http://HOST/><style>p{color:red}</style>",
         "<iframe src=http://HOST/a></iframe><style>p{color:red}</style>",
         "<object data=http://HOST/a></object><style>p{color:red}</style>",
@@ -239,7 +241,9 @@ def test_nothing_is_fetched_while_inlining(canary: tuple[str, list[str]], form: 
     """Rows 26, 27: premailer would fetch @import in spite of allow_network=False."""
     host, hits = canary
     try:
-        found = inline_css(f"<html><body>{form.replace('HOST', host)}<p>x</p></body></html>", template="t")
+        found = inline_css(
+            f"<html><body>{form.replace('HOST', host)}<p>x</p></body></html>", template="t"
+        )
     except TemplateError as error:
         assert error.type is TemplateErrorType.INLINER_FAILED  # noqa: PT017 - refusing is fine as well
     else:

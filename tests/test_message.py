@@ -1,0 +1,112 @@
+"""Messages: what cannot be a mail is refused when it is made."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pytest
+
+from front_desk import note
+from mailglass import Attachment, SendError, limits
+from mailglass.errors import SendErrorType
+
+BYTES = Attachment(filename="a.bin", content=b"x")
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"to": ()}, "no_recipient"),
+        ({"to": (), "bcc": "a@b.example"}, "no_recipient"),
+        ({"to": [f"u{n}@mail.example" for n in range(51)]}, "too_many_recipients"),
+        ({"cc": "Zoë <ZOE@mail.EXAMPLE>"}, "duplicate_recipient"),
+        ({"text": None}, "no_body"),
+        ({"text": "  \n"}, "no_body"),
+        ({"text": "a\x00b"}, "nul_in_body"),
+        ({"text": "x" * (limits.BODY_BYTES_MAX + 1)}, "body_too_large"),
+        ({"headers": {f"X-{n}": "v" for n in range(101)}}, "too_many_headers"),
+        ({"headers": [("X-A", "1"), ("x-a", "2")]}, "duplicate_header"),
+        ({"attachments": [BYTES] * 51}, "too_many_attachments"),
+        ({"attachments": [Attachment(filename="a.png", content=b"x", content_id="a")] * 2},
+         "duplicate_content_id"),
+        ({"tags": ["t"] * 21}, "too_many_tags"),
+        ({"metadata": {"k": "v" * 8192}}, "metadata_too_large"),
+        ({"idempotency_key": ""}, "empty_key"),
+        ({"expires_at": datetime(2026, 1, 1)}, "naive_datetime"),  # noqa: DTZ001 - the point
+        ({"send_at": datetime(2026, 1, 1)}, "naive_datetime"),  # noqa: DTZ001 - the point
+    ],
+)  # fmt: skip
+def test_what_is_no_mail_is_refused(changes: dict[str, object], code: str) -> None:
+    """Row 12 and the issue's own list: typed, before anything else happens."""
+    with pytest.raises(SendError) as caught:
+        note(**changes)
+    assert caught.value.type is SendErrorType.SERIALIZATION_FAILED
+    assert caught.value.code == code
+    assert not caught.value.retryable
+
+
+@pytest.mark.parametrize("field", ["sender", "to", "cc", "bcc", "reply_to"])
+@pytest.mark.parametrize(
+    "wrong",
+    ["", "canary", "canary@", "@mail.example", "canary@mail.example\r\nBcc: x@evil.example",
+     "canary@mail.example, b@mail.example", "canary@mail.example)x@evil.example", "a b@mail.example"],
+)  # fmt: skip
+def test_a_wrong_address_is_refused_anywhere(field: str, wrong: str) -> None:
+    """Rows 1, 4, 5: and the error does not show it."""
+    with pytest.raises(SendError) as caught:
+        note(**{field: wrong})
+    assert caught.value.type is SendErrorType.SERIALIZATION_FAILED
+    assert "canary" not in f"{caught.value!r}"
+
+
+@pytest.mark.parametrize(
+    "name", ["From", "bcc", "Message-ID", "Content-Type", "DKIM-Signature", "X A", "X-A:"]
+)
+def test_a_second_from_and_other_headers_of_ours_are_refused(name: str) -> None:
+    """Rows 3, 14: there is one From, and mailglass writes it."""
+    with pytest.raises(SendError):
+        note(headers={name: "v@evil.example"})
+
+
+@pytest.mark.parametrize("field", ["subject", "tags", "metadata", "headers", "idempotency_key"])
+@pytest.mark.parametrize("control", ["\r", "\n", "\x00", "\x1b", "\x7f", "\u2028", "\u202e"])
+def test_no_control_character_gets_into_a_header(field: str, control: str) -> None:
+    """Row 1: not even one that only some reader takes for a line end."""
+    value = f"a{control}Bcc: v@evil.example"
+    made = {"tags": [value], "metadata": {"k": value}, "headers": {"X-A": value}}.get(field, value)
+    with pytest.raises(SendError):
+        note(**{field: made})
+
+
+@pytest.mark.parametrize(
+    "sources", [{}, {"content": b"x", "path": __import__("pathlib").Path("a")}]
+)
+def test_an_attachment_has_one_source(sources: dict[str, object]) -> None:
+    """Bytes or a path."""
+    with pytest.raises(SendError) as caught:
+        Attachment(filename="a", **sources)  # type: ignore[arg-type]  # the point
+    assert caught.value.code == "attachment_source"
+
+
+def test_one_string_stands_for_one_recipient() -> None:
+    """No list is needed for the common case."""
+    message = note(to="Zoë <zoe@mail.example>")
+    assert [address.addr_spec for address in message.to] == ["zoe@mail.example"]
+    assert message.to[0].name == "Zoë"
+
+
+def test_a_message_cannot_be_changed_but_replaced() -> None:
+    """Frozen, and checked anew when it is copied."""
+    message = note()
+    with pytest.raises(AttributeError):
+        message.subject = "x"  # type: ignore[misc]  # the point
+    assert message.replace(subject="Other").subject == "Other"
+    with pytest.raises(SendError):
+        message.replace(to=())
+
+
+def test_the_stored_address_is_the_typed_one() -> None:
+    """Row 7: comparing folds case, sending does not."""
+    (address,) = note(to="Zoe.X@Mail.EXAMPLE").to
+    assert address.local == "Zoe.X"
+    assert address.key == "zoe.x@mail.example"
