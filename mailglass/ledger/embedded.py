@@ -165,6 +165,7 @@ class EmbeddedServer:
         with _lock_file(self.folder) as lock:
             while not self._answers():
                 if _is_free(lock):
+                    _make_private(self._socket, self._account)
                     self._clear_leftovers()
                     if not (self.folder / "data").exists():
                         self._initialise(lock, durable=durable)
@@ -182,6 +183,8 @@ class EmbeddedServer:
         """Try to connect: a pid file tells less than an answer does."""
         import psycopg  # noqa: PLC0415 - 0.1 s, which only who wants a database should pay
 
+        if not _is_private(self._socket, self._account):
+            return False
         try:
             psycopg.connect(self.url(), connect_timeout=CONNECT_S_MAX).close()
         except psycopg.OperationalError:
@@ -273,7 +276,8 @@ def _prepare(folder: Path, account: Account) -> None:
     """Make the folder ours: private, yet open to the account that the server runs as."""
     make_public_folder(folder.parent)
     folder.mkdir(mode=0o700, exist_ok=True)
-    if not (folder / LOCK_NAME).exists() and any(folder.iterdir()):
+    # In this order: the lock is the first file that another process, starting too, makes here.
+    if any(folder.iterdir()) and not (folder / LOCK_NAME).exists():
         raise ConfigError(
             f"{folder} holds files that are not an embedded database of mailglass.",
             type=ConfigErrorType.CONFLICTING,
@@ -297,23 +301,35 @@ def _give(folder: Path, account: Account) -> None:
 
 
 def _socket_folder(folder: Path, account: Account) -> Path:
-    """Return the private folder of the socket, short enough to be one."""
+    """Return where the socket stands: in the folder, or below /tmp if that path is too long."""
     sockets = folder / "socket"
-    if len(os.fsencode(sockets)) > SOCKET_FOLDER_BYTES_MAX:
-        name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
-        sockets = Path(f"/tmp/mailglass-{account.effective_uid}-{name}")  # noqa: S108 - checked below
+    if len(os.fsencode(sockets)) <= SOCKET_FOLDER_BYTES_MAX:
+        return sockets
+    name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+    return Path(f"/tmp/mailglass-{account.effective_uid}-{name}")  # noqa: S108 - see _is_private
+
+
+def _is_private(sockets: Path, account: Account) -> bool:
+    """Tell whether it is a real folder that only the server's account can enter."""
+    try:
+        facts = sockets.lstat()
+    except FileNotFoundError:
+        return False
+    is_closed = stat.S_ISDIR(facts.st_mode) and not facts.st_mode & 0o077
+    return is_closed and facts.st_uid == account.effective_uid
+
+
+def _make_private(sockets: Path, account: Account) -> None:
     if not os.path.lexists(sockets):
         sockets.mkdir(mode=0o700)
         _give(sockets, account)
-    facts = sockets.lstat()
-    is_private = stat.S_ISDIR(facts.st_mode) and not facts.st_mode & 0o077
-    if not is_private or facts.st_uid != account.effective_uid:
+    if not _is_private(sockets, account):
         raise ConfigError(
             f"{sockets} is not a private folder of {account.name}.",
             type=ConfigErrorType.CONFLICTING,
             key="folder",
+            hint="Remove it and start again.",
         )
-    return sockets
 
 
 @contextmanager

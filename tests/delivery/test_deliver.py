@@ -25,6 +25,7 @@ from mailglass import (
     tenant,
 )
 from mailglass.adapters.fake import FakeAdapter, FakeMode, SimulatedCrash
+from mailglass.envelope import Accepted, Envelope
 from mailglass.errors import SendErrorType, SuppressedErrorType
 from mailglass.events import EventType
 
@@ -166,7 +167,7 @@ def test_an_exception_of_an_adapter_is_unknown(database_url: str) -> None:
     """A bug in an adapter is no proof that nothing left."""
 
     class Broken(FakeAdapter):
-        def send(self, envelope: object) -> object:  # type: ignore[override]  # it never returns
+        def send(self, envelope: Envelope) -> Accepted:
             raise KeyError("canary@mail.example")
 
     with front_desk(database_url, Broken()) as mail, pytest.raises(SendError) as caught:

@@ -5,12 +5,21 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
 from front_desk import front_desk, note
-from mailglass import Event, EventType, Mailglass, Outcome, RejectReason, Report, tenant
+from mailglass import (
+    DispatchState,
+    Event,
+    EventType,
+    Mailglass,
+    Outcome,
+    RejectReason,
+    Report,
+    tenant,
+)
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 HISTORY = (
@@ -33,8 +42,8 @@ def _report(delivery_id: object, kind: EventType, **more: object) -> Report:
     return Report(**(fields | more))  # type: ignore[arg-type]  # fields of Report
 
 
-def _shape(mail: Mailglass, delivery_id: object) -> tuple[object, ...]:
-    delivery = mail.delivery(delivery_id)  # type: ignore[arg-type]  # a UUID
+def _shape(mail: Mailglass, delivery_id: UUID) -> tuple[Outcome, DispatchState, list[str]]:
+    delivery = mail.delivery(delivery_id)
     assert delivery is not None
     events = mail.events(delivery.id)
     return (delivery.outcome, delivery.state, sorted(event.type for event in events))
@@ -42,14 +51,14 @@ def _shape(mail: Mailglass, delivery_id: object) -> tuple[object, ...]:
 
 def test_every_order_and_repetition_gives_one_outcome(database_url: str) -> None:
     """Row 54: 120 orders, each report twice; the chain stays whole."""
-    shapes = set()
+    shapes: set[tuple[object, ...]] = set()
     with front_desk(database_url) as mail:
         for order in permutations(HISTORY):
             delivery = mail.deliver(note())
             for kind in (*order, *order):
                 mail.record(_report(delivery.id, kind))
             outcome, state, types = _shape(mail, delivery.id)
-            shapes.add((outcome, state, tuple(types)))  # type: ignore[arg-type]  # a list of types
+            shapes.add((outcome, state, tuple(types)))
         assert mail.store.broken_chains() == ()
     assert len(shapes) == 1
     assert shapes.pop()[0] is Outcome.COMPLAINED

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import psycopg
 import pytest
 
@@ -48,7 +46,7 @@ KIND = {"update": Attempt.UPDATE_ATTEMPT, "upsert": Attempt.UPDATE_ATTEMPT,
 
 
 @pytest.fixture
-def ledger_url(database_url: str) -> Iterator[str]:
+def ledger_url(database_url: str) -> str:
     """Return a database with one delivery in its ledger."""
     with front_desk(database_url) as mail:
         mail.deliver(note())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import psycopg
 import pytest
@@ -183,7 +184,7 @@ def test_a_used_up_limit_says_when_to_come_back(
     database_url: str, setting: str, kind: RateLimitErrorType
 ) -> None:
     """Row 73: exact to the token, and transactional mail passes always."""
-    limits = {"rate_limit_per_domain": None, setting: TIGHT}
+    limits: dict[str, Any] = {"rate_limit_per_domain": None, setting: TIGHT}
     with front_desk(database_url, **limits) as mail:
         for _ in range(2):
             mail.deliver(note(stream=Stream.OPERATIONAL))

@@ -38,7 +38,7 @@ any_addresses = st.builds(Address, names, st.one_of(ascii_locals, utf8_locals), 
 
 body_chars = st.one_of(
     st.sampled_from("\r\n\t .=-aé€\U0001f600"),
-    st.characters(exclude_categories=("Cs",), exclude_characters="\x00"),
+    st.characters(exclude_categories=["Cs"], exclude_characters="\x00"),
 )
 body_pieces = st.one_of(
     st.text(body_chars, max_size=120),
