@@ -189,9 +189,7 @@ def show_timelines(mail: Mailglass, tally: Tally, say: Say) -> None:
     say("   every hash chain is whole")
 
 
-def compare_bytes(
-    tally: Tally, received: list[dict[str, object]], say: Say
-) -> None:
+def compare_bytes(tally: Tally, received: list[dict[str, object]], say: Say) -> None:
     """Check that the server received exactly the frozen bytes of each mail, and print them."""
     say("\n6. What the server received")
     digests = {str(one["sha256"]) for one in received}
