@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from mailglass.adapters import Adapter
 from mailglass.adapters.from_settings import adapter_from
 from mailglass.clock import Clock, system_clock
 from mailglass.deliveries import Delivery, DispatchState
+from mailglass.delivery.answer import returned_or_raised
 from mailglass.delivery.dispatch import Dispatcher
 from mailglass.delivery.freeze import Frozen, freeze
 from mailglass.delivery.outcome import Jitter
@@ -25,17 +25,16 @@ from mailglass.delivery.record import Report, record
 from mailglass.errors import (
     ConfigError,
     ConfigErrorType,
-    FailureClass,
     MailglassError,
     SendError,
     SendErrorType,
     SuppressedError,
-    SuppressedErrorType,
 )
 from mailglass.events import Event
+from mailglass.headers import refuse
 from mailglass.ids import new_id
-from mailglass.ledger.database import DatabaseChoice, choose_database
-from mailglass.ledger.migrations import migrate
+from mailglass.ledger.database import DatabaseChoice
+from mailglass.ledger.opening import open_database
 from mailglass.ledger.sql import query
 from mailglass.ledger.store import Store
 from mailglass.mailable import Mailable
@@ -48,7 +47,7 @@ from mailglass.preflight.tenant import tenant_is_stamped
 from mailglass.preflight.tracking_guard import no_tracking_on_auth_mail
 from mailglass.rendering.attachments import load_attachments
 from mailglass.rendering.render import Renderer
-from mailglass.settings import Environment, Settings, load_settings
+from mailglass.settings import Settings, load_settings
 from mailglass.suppression import Suppression
 from mailglass.telemetry import Signal, report
 from mailglass.tenancy import ContextTenancy, Tenancy
@@ -205,7 +204,7 @@ class Mailglass:
         if not is_new:
             return self._known(tenant_id, first)
         error = self._dispatcher.dispatch(tenant_id, frozen.message_id)
-        return _returned_or_raised(self._known(tenant_id, first), error)
+        return returned_or_raised(self._known(tenant_id, first), error)
 
     async def adeliver(self, mail: Mailable | Message) -> Delivery:
         """Deliver as ``deliver`` does, without holding up the event loop."""
@@ -219,9 +218,11 @@ class Mailglass:
                 no row here, since the transaction is yours.
 
         """
-        _tenant_id, message, ref = self._accepted(mail)
+        message = self.render(mail)
+        tenant_id = self._tenancy.current()
+        self._check(message, tenant_id, DEFAULT_ADAPTER)
         frozen = freeze(
-            message, tenant_id=self._tenancy.current(), adapter_ref=ref, now=self._clock()
+            message, tenant_id=tenant_id, adapter_ref=DEFAULT_ADAPTER, now=self._clock()
         )
         return Prepared(
             statement=query("queue_message"),
@@ -244,7 +245,7 @@ class Mailglass:
             tenant_id, message_id, state=DispatchState.EXPIRED, payload={"by": "dispatch"}
         )
         error = self._dispatcher.dispatch(tenant_id, message_id)
-        return _returned_or_raised(self._known(tenant_id, delivery_id), error)
+        return returned_or_raised(self._known(tenant_id, delivery_id), error)
 
     async def adispatch(self, delivery_id: UUID) -> Delivery:
         """Dispatch as ``dispatch`` does, without holding up the event loop."""
@@ -301,18 +302,14 @@ class Mailglass:
             return frozen, True
         return self._first_of_key(message, tenant_id, frozen), False
 
-    def _accepted(self, mail: Mailable | Message) -> tuple[str, Message, str]:
-        message = self.render(mail)
-        tenant_id = self._tenancy.current()
-        self._check(message, tenant_id, DEFAULT_ADAPTER)
-        return tenant_id, message, DEFAULT_ADAPTER
-
     def _check(self, message: Message, tenant_id: str, ref: str) -> None:
         if message.expires_at is not None and message.expires_at <= self._clock():
             raise SendError(
                 "the mail's expires_at is over, so it is not queued", type=SendErrorType.EXPIRED
             )
-        self._adapter_named(ref).check(message)
+        adapter = self._adapter_named(ref)
+        _refuse_what_cannot_be_carried(message, adapter)
+        adapter.check(message)
         run(self._checks, message, self._context(tenant_id, Phase.INTAKE))
 
     def _first_of_key(self, message: Message, tenant_id: str, frozen: Frozen) -> Frozen:
@@ -357,97 +354,13 @@ class Mailglass:
         )
 
 
-def open_database(
-    explicit: object, settings: Settings, *, folder: Path | None = None
-) -> tuple[DatabaseChoice, EmbeddedServer | None]:
-    """Return the database to use and, where it is the embedded one, the server that was started.
-
-    Raises:
-        ConfigError: ``missing`` in production without a URL; ``optional_dep_missing`` without the
-            extra ``embedded`` and without server binaries.
-
-    """
-    named = None if explicit is None else _plain(explicit)
-    allows_embedded = settings.environment is not Environment.PRODUCTION
-    choice = choose_database(named, os.environ, allows_embedded=allows_embedded)
-    if choice is None:
-        raise ConfigError(
-            "no database is named",
-            type=ConfigErrorType.MISSING,
-            key="database_url",
-            hint="Set MAILGLASS_DATABASE_URL; the embedded server is not for production.",
+def _refuse_what_cannot_be_carried(message: Message, adapter: Adapter) -> None:
+    everyone = (message.sender, *message.reply_to, *(address for _, address in message.recipients))
+    if not adapter.capabilities.smtputf8 and any(one.needs_smtputf8 for one in everyone):
+        raise refuse(
+            f"an address has letters beyond ASCII before its @, which {adapter.name} cannot carry",
+            code="smtputf8_unsupported",
         )
-    if not choice.is_embedded:
-        return choice, None
-    # Imported here: most processes use a server of their own.
-    from mailglass.ledger.embedded import EmbeddedServer  # noqa: PLC0415 - as said above
-
-    server = EmbeddedServer.start(folder)
-    migrate(server.url())
-    return replace(choice, url=server.url()), server
-
-
-def _plain(value: object) -> str:
-    reveal = getattr(value, "get_secret_value", None)
-    return str(reveal() if reveal is not None else value)
-
-
-def _returned_or_raised(delivery: Delivery, error: MailglassError | None) -> Delivery:
-    """Return a delivery that is sent or will be tried again; raise for one that will not leave."""
-    match delivery.state:
-        case DispatchState.FAILED | DispatchState.EXPIRED | DispatchState.UNKNOWN_FINAL:
-            raise _failed(delivery, error) from error
-        case DispatchState.UNKNOWN:
-            raise SendError(
-                "the provider may have accepted the mail, but no answer came back",
-                type=SendErrorType.OUTCOME_UNKNOWN,
-                delivery_id=delivery.id,
-                provider=delivery.provider,
-                failure_class=FailureClass.UNKNOWN,
-                code=delivery.code,
-            ) from error
-        case DispatchState.SUPPRESSED:
-            raise _suppressed(delivery, error)
-        case DispatchState.QUEUED | DispatchState.SENDING if delivery.failure_class is not None:
-            return replace(delivery, error=error or _failed(delivery, None))
-        case _:
-            return delivery
-
-
-def _failed(delivery: Delivery, error: MailglassError | None) -> SendError:
-    if delivery.state is DispatchState.EXPIRED:
-        kind, text = SendErrorType.EXPIRED, "the mail's time was over before it could leave"
-    elif isinstance(error, SendError):
-        kind, text = error.type, error.message
-    elif error is not None:
-        kind, text = (
-            SendErrorType.PREFLIGHT_REJECTED,
-            f"preflight refused the mail: {error.message}",
-        )
-    else:
-        kind = SendErrorType.ADAPTER_FAILURE
-        text = f"{delivery.provider} did not take the mail ({delivery.code or 'no code'})"
-    return SendError(
-        text,
-        type=kind,
-        delivery_id=delivery.id,
-        provider=delivery.provider,
-        failure_class=FailureClass(delivery.failure_class) if delivery.failure_class else None,
-        code=delivery.code,
-    )
-
-
-def _suppressed(delivery: Delivery, error: MailglassError | None) -> MailglassError:
-    if isinstance(error, SuppressedError):
-        return error
-    return SuppressedError(
-        f"{delivery.provider} refuses this recipient ({delivery.code or 'no code'})",
-        type=SuppressedErrorType.ADDRESS,
-        tenant_id=delivery.tenant_id,
-        stream=delivery.stream.value,
-        reason="invalid_recipient",
-        source=f"adapter:{delivery.provider}",
-    )
 
 
 def _report_refusal(tenant_id: str, message: Message, error: MailglassError) -> None:

@@ -26,7 +26,7 @@ def database_option(command: _Command) -> _Command:
 @contextmanager
 def opened(database_url: str | None) -> Iterator[tuple[str, bool]]:
     """Yield the database's URL and whether it is the embedded one, which ends with the block."""
-    from mailglass.app import open_database
+    from mailglass.ledger.opening import open_database
     from mailglass.settings import load_settings
 
     given = {} if database_url is None else {"database_url": database_url}

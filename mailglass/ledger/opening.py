@@ -1,0 +1,51 @@
+"""Opening: the database that was named, or the embedded server, started and migrated."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mailglass.errors import ConfigError, ConfigErrorType
+from mailglass.ledger.database import DatabaseChoice, choose_database
+from mailglass.ledger.migrations import migrate
+from mailglass.settings import Environment, Settings
+
+if TYPE_CHECKING:
+    from mailglass.ledger.embedded import EmbeddedServer
+
+
+def open_database(
+    explicit: object, settings: Settings, *, folder: Path | None = None
+) -> tuple[DatabaseChoice, EmbeddedServer | None]:
+    """Return the database to use and, where it is the embedded one, the server that was started.
+
+    Raises:
+        ConfigError: ``missing`` in production without a URL; ``optional_dep_missing`` without the
+            extra ``embedded`` and without server binaries.
+
+    """
+    named = None if explicit is None else _plain(explicit)
+    allows_embedded = settings.environment is not Environment.PRODUCTION
+    choice = choose_database(named, os.environ, allows_embedded=allows_embedded)
+    if choice is None:
+        raise ConfigError(
+            "no database is named",
+            type=ConfigErrorType.MISSING,
+            key="database_url",
+            hint="Set MAILGLASS_DATABASE_URL; the embedded server is not for production.",
+        )
+    if not choice.is_embedded:
+        return choice, None
+    # Imported here: most processes use a server of their own.
+    from mailglass.ledger.embedded import EmbeddedServer  # noqa: PLC0415 - as said above
+
+    server = EmbeddedServer.start(folder)
+    migrate(server.url())
+    return replace(choice, url=server.url()), server
+
+
+def _plain(value: object) -> str:
+    reveal = getattr(value, "get_secret_value", None)
+    return str(reveal() if reveal is not None else value)
