@@ -7,6 +7,7 @@ import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -22,6 +23,7 @@ from mailglass.delivery.dispatch import Dispatcher
 from mailglass.delivery.freeze import Frozen, freeze
 from mailglass.delivery.outcome import Jitter
 from mailglass.delivery.record import Report, record
+from mailglass.delivery.sweep import Sweeper, Swept
 from mailglass.errors import (
     ConfigError,
     ConfigErrorType,
@@ -30,13 +32,13 @@ from mailglass.errors import (
     SendErrorType,
     SuppressedError,
 )
-from mailglass.events import Event
+from mailglass.events import Event, EventType
 from mailglass.headers import refuse
 from mailglass.ids import new_id
 from mailglass.ledger.database import DatabaseChoice
 from mailglass.ledger.opening import open_database
 from mailglass.ledger.sql import query
-from mailglass.ledger.store import Store
+from mailglass.ledger.store import Move, Pending, Store
 from mailglass.mailable import Mailable
 from mailglass.message import Message
 from mailglass.preflight import Check, Context, Phase, run
@@ -50,7 +52,7 @@ from mailglass.rendering.render import Renderer
 from mailglass.settings import Settings, load_settings
 from mailglass.suppression import Suppression
 from mailglass.telemetry import Signal, report
-from mailglass.tenancy import ContextTenancy, Tenancy
+from mailglass.tenancy import ContextTenancy, Tenancy, tenant
 
 if TYPE_CHECKING:
     from mailglass.ledger.embedded import EmbeddedServer
@@ -127,6 +129,8 @@ class Mailglass:
             jitter=jitter or partial(secrets.SystemRandom().uniform, 0.0),
             lease_s=max(one.capabilities.lease_s for one in self._adapters.values()),
         )
+
+        self._sweeper = Sweeper(store=self.store, adapters=self._adapters)
 
     @classmethod
     def from_env(
@@ -210,6 +214,58 @@ class Mailglass:
         """Deliver as ``deliver`` does, without holding up the event loop."""
         return await asyncio.to_thread(self.deliver, mail)
 
+    def deliver_later(
+        self,
+        mail: Mailable | Message,
+        *,
+        at: datetime | None = None,
+        expires_at: datetime | None = None,
+        idempotency_key: str | None = None,
+    ) -> Delivery:
+        """Queue a mail for a worker and return the delivery of its first To recipient.
+
+        When it returns, the mail is stored and will reach exactly one terminal state, whatever
+        happens to processes and network. ``at`` delays it, ``expires_at`` ends its use, and a
+        repeated ``idempotency_key`` returns the first delivery; each replaces the mail's own.
+
+        Raises:
+            MailglassError: as ``deliver`` does before the mail is queued.
+
+        """
+        given = {"send_at": at, "expires_at": expires_at, "idempotency_key": idempotency_key}
+        changes = {name: value for name, value in given.items() if value is not None}
+        frozen, _is_new = self._queue(mail, **changes)
+        return self._known(str(frozen.parameters["tenant_id"]), frozen.delivery_ids[0])
+
+    async def adeliver_later(
+        self,
+        mail: Mailable | Message,
+        *,
+        at: datetime | None = None,
+        expires_at: datetime | None = None,
+        idempotency_key: str | None = None,
+    ) -> Delivery:
+        """Queue as ``deliver_later`` does, without holding up the event loop."""
+        return await asyncio.to_thread(
+            self.deliver_later, mail, at=at, expires_at=expires_at, idempotency_key=idempotency_key
+        )
+
+    def dispatch_due(self, *, messages_max: int = 100) -> int:
+        """Attempt messages of all tenants whose time has come, the longest waiting first.
+
+        Returns how many were looked at. Failures are in the ledger, not raised: this is what a
+        worker calls in a loop.
+        """
+        due = self.store.due_messages(tenant_id=None, limit=messages_max)
+        for tenant_id, message_id in due:
+            with tenant(tenant_id):
+                self._dispatcher.dispatch(tenant_id, message_id)
+        return len(due)
+
+    def sweep(self) -> Swept:
+        """Move what time alone decides: expired, abandoned, put back under the rule, given up."""
+        return self._sweeper.sweep()
+
     def prepare(self, mail: Mailable | Message) -> Prepared:
         """Render, check and freeze a mail, and return the statement that queues it.
 
@@ -241,9 +297,7 @@ class Mailglass:
         """
         tenant_id = self._tenancy.current()
         message_id = self._known(tenant_id, delivery_id).message_id
-        self.store.close_queued(
-            tenant_id, message_id, state=DispatchState.EXPIRED, payload={"by": "dispatch"}
-        )
+        self._close_queued(tenant_id, message_id, DispatchState.EXPIRED, EventType.EXPIRED)
         error = self._dispatcher.dispatch(tenant_id, message_id)
         return returned_or_raised(self._known(tenant_id, delivery_id), error)
 
@@ -255,10 +309,8 @@ class Mailglass:
         """Cancel the message of a delivery; False when it has left or is leaving already."""
         tenant_id = self._tenancy.current()
         message_id = self._known(tenant_id, delivery_id).message_id
-        return bool(
-            self.store.close_queued(
-                tenant_id, message_id, state=DispatchState.CANCELLED, payload={"by": "application"}
-            )
+        return self._close_queued(
+            tenant_id, message_id, DispatchState.CANCELLED, EventType.CANCELLED
         )
 
     def delivery(self, delivery_id: UUID) -> Delivery | None:
@@ -281,9 +333,11 @@ class Mailglass:
         """Refuse mail to an address, a domain or an address on one stream from now on."""
         self.store.add_suppression(new_id(), self._tenancy.current(), entry)
 
-    def _queue(self, mail: Mailable | Message) -> tuple[Frozen, bool]:
+    def _queue(self, mail: Mailable | Message, **changes: object) -> tuple[Frozen, bool]:
         """Queue the mail; False and the first delivery's id when its key was used before."""
         message = self.render(mail)
+        if changes:
+            message = message.replace(**changes)
         tenant_id, ref = self._tenancy.current(), DEFAULT_ADAPTER
         freezing: Callable[..., Frozen] = partial(
             freeze, message, tenant_id=tenant_id, adapter_ref=ref, now=self._clock()
@@ -301,6 +355,21 @@ class Mailglass:
         if self.store.queue_message(frozen.parameters):
             return frozen, True
         return self._first_of_key(message, tenant_id, frozen), False
+
+    def _close_queued(
+        self, tenant_id: str, message_id: UUID, state: DispatchState, event: EventType
+    ) -> bool:
+        """End a queued message without an attempt; False when it is not queued, or not expired."""
+        move = Move(
+            from_state=DispatchState.QUEUED,
+            to_state=state,
+            event=event,
+            payload={"by": "application"},
+            code=state.value,
+            tenant_id=tenant_id,
+            when_expired=state is DispatchState.EXPIRED,
+        )
+        return bool(self.store.move_messages([Pending(id=message_id)], move))
 
     def _check(self, message: Message, tenant_id: str, ref: str) -> None:
         if message.expires_at is not None and message.expires_at <= self._clock():

@@ -141,6 +141,10 @@ def _send(mail: Mailglass, what: Mailable | Message, label: str, say: Say, tally
         tally.refused += 1
         say(f"   {label}: {type(error).__name__}({error.type}) {error.message}")
     else:
+        if delivery.state is not DispatchState.SENT:
+            raise RuntimeError(
+                f"{label} is still {delivery.state} ({delivery.code}): is loopback up?"
+            )
         tally.sent.append(delivery)
         tally.timelines.append((label, delivery.id))
         say(f"   {label}: {delivery.state} by {delivery.provider} ({delivery.provider_message_id})")

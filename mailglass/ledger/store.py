@@ -57,6 +57,37 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """A message that waits, as it was seen; ``token`` None means whatever token it has.
+
+    ``unknown_for_s``, ``tried_for_s`` and ``abandoned`` are set for unknown messages.
+    """
+
+    id: UUID
+    tenant_id: str = ""
+    token: int | None = None
+    adapter_ref: str = ""
+    unknown_for_s: float = 0.0
+    tried_for_s: float | None = None
+    abandoned: int = 0
+    is_expired: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """A step of the dispatch machine that needs no attempt, and the event that it writes."""
+
+    from_state: DispatchState
+    to_state: DispatchState
+    event: EventType
+    payload: Mapping[str, Json]
+    code: str | None = None
+    tenant_id: str | None = None
+    when_expired: bool = False
+    when_lease_over: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BrokenLink:
     """One place at which the ledger is not what was written."""
 
@@ -171,20 +202,37 @@ class Store:
         )
         return DispatchState(rows[0]["state"]) if rows else None
 
-    def close_queued(
-        self, tenant_id: str, message_id: UUID, *, state: DispatchState, payload: Mapping[str, Json]
-    ) -> tuple[UUID, ...]:
-        """Cancel or expire a queued message; no id when it is not queued any more."""
+    def move_messages(self, messages: Sequence[Pending], move: Move) -> tuple[UUID, ...]:
+        """Move messages without an attempt; the ids of those that were still as the caller saw them."""
         rows = self._rows(
-            "close_queued",
+            "move_messages",
             {
-                "tenant_id": tenant_id,
-                "message_id": message_id,
-                "state": state.value,
-                "payload": json.dumps(dict(payload)),
+                "messages": json.dumps(
+                    [{"id": str(one.id), "token": one.token} for one in messages]
+                ),
+                "tenant_id": move.tenant_id,
+                "from_state": move.from_state.value,
+                "to_state": move.to_state.value,
+                "type": move.event.value,
+                "code": move.code,
+                "payload": json.dumps(dict(move.payload)),
+                "when_expired": move.when_expired,
+                "when_lease_over": move.when_lease_over,
             },
         )
         return tuple(row["id"] for row in rows)
+
+    def expired_messages(self, *, limit: int) -> tuple[Pending, ...]:
+        """Return queued messages whose time is over."""
+        return _pending(self._rows("expired_messages", {"limit": limit}))
+
+    def abandoned_messages(self, *, limit: int) -> tuple[Pending, ...]:
+        """Return claimed messages whose lease is over."""
+        return _pending(self._rows("abandoned_messages", {"limit": limit}))
+
+    def unknown_messages(self, *, limit: int) -> tuple[Pending, ...]:
+        """Return unknown messages with what the rule for them asks."""
+        return _pending(self._rows("unknown_messages", {"limit": limit}))
 
     def due_messages(self, *, tenant_id: str | None, limit: int) -> tuple[tuple[str, UUID], ...]:
         """Return tenant and id of messages whose time has come, the longest waiting first."""
@@ -350,6 +398,10 @@ def _claim(row: Row) -> Claim:
         adapter_ref=row["adapter_ref"],
         recipients=tuple(row["recipients"] or ()),
     )
+
+
+def _pending(rows: Sequence[Row]) -> tuple[Pending, ...]:
+    return tuple(Pending(**row) for row in rows)
 
 
 def _suppression(row: Row) -> Suppression:

@@ -171,34 +171,84 @@ from held, folded
 where m.id = held.id and exists (select from settled)
 returning m.state, m.run_at;
 
--- name: close_queued
--- Ends a queued message without an attempt: cancelled by somebody, or expired. No row: not queued.
-with closed as (
+-- name: move_messages
+-- Takes messages from one state to another without an attempt: cancelled, expired, abandoned, put
+-- back or given up. Each must still be in the state, under the token, that the caller saw, and where
+-- asked its lease or its time must be over now. The ids that were moved come back.
+with asked as (
+    select a.id, a.token
+    from jsonb_to_recordset(%(messages)s::jsonb) as a (id uuid, token bigint)
+), moved as (
     update mailglass.messages m
-    set state = %(state)s::text, updated_at = now()
-    where m.id = %(message_id)s::uuid and m.tenant_id = %(tenant_id)s::text and m.state = 'queued'
-      and (%(state)s::text <> 'expired' or m.expires_at <= clock_timestamp())
+    set state = %(to_state)s::text,
+        run_at = case when %(to_state)s::text = 'queued' then clock_timestamp() else m.run_at end,
+        updated_at = now()
+    from asked
+    where m.id = asked.id
+      and (%(tenant_id)s::text is null or m.tenant_id = %(tenant_id)s::text)
+      and m.state = %(from_state)s::text
+      and (asked.token is null or m.token = asked.token)
+      and (not %(when_expired)s::boolean or m.expires_at <= clock_timestamp())
+      and (not %(when_lease_over)s::boolean or m.lease_until <= clock_timestamp())
     returning m.id, m.trace_id
 ), ended as (
     update mailglass.deliveries d
-    set state = %(state)s::text,
+    set state = %(to_state)s::text,
+        code = coalesce(%(code)s::text, d.code),
         seq = d.seq + 1,
         prior_hash = d.chain_hash,
-        chain_hash = mailglass.event_hash(d.tenant_id, d.id, d.seq + 1, %(state)s::text, now(), now(), null,
-            %(payload)s::jsonb, null, closed.trace_id, d.chain_hash),
+        chain_hash = mailglass.event_hash(d.tenant_id, d.id, d.seq + 1, %(type)s::text, now(), now(), null,
+            %(payload)s::jsonb, null, moved.trace_id, d.chain_hash),
         updated_at = now()
-    from closed
-    where d.message_id = closed.id and d.state = 'queued'
-    returning d.*, closed.trace_id
+    from moved
+    where d.message_id = moved.id and d.state = %(from_state)s::text
+    returning d.*, moved.trace_id
 ), event as (
     insert into mailglass.events (
         tenant_id, delivery_id, seq, type, occurred_at, recorded_at, payload, trace_id, prev_hash, hash
     )
-    select e.tenant_id, e.id, e.seq, %(state)s::text, now(), now(), %(payload)s::jsonb, e.trace_id,
+    select e.tenant_id, e.id, e.seq, %(type)s::text, now(), now(), %(payload)s::jsonb, e.trace_id,
            e.prior_hash, e.chain_hash
     from ended e
 )
-select id from ended;
+select id from moved;
+
+-- name: expired_messages
+-- Queued messages whose time is over.
+select m.id, m.tenant_id, m.token, m.adapter_ref
+from mailglass.messages m
+where m.state = 'queued' and m.expires_at <= clock_timestamp()
+order by m.expires_at
+limit %(limit)s::integer;
+
+-- name: abandoned_messages
+-- Claimed messages whose lease is over: whoever claimed them is gone or far too late.
+select m.id, m.tenant_id, m.token, m.adapter_ref
+from mailglass.messages m
+where m.state = 'sending' and m.lease_until <= clock_timestamp()
+order by m.lease_until
+limit %(limit)s::integer;
+
+-- name: unknown_messages
+-- Unknown messages with what the rule for them asks: how long ago the first attempt was, how long
+-- nothing has been learnt, and how many attempts ended with nobody left to tell.
+select m.id, m.tenant_id, m.token, m.adapter_ref,
+       extract(epoch from clock_timestamp() - m.updated_at)::double precision as unknown_for_s,
+       extract(epoch from clock_timestamp() - e.first_attempt_at)::double precision as tried_for_s,
+       e.abandoned,
+       coalesce(m.expires_at <= clock_timestamp(), false) as is_expired
+from mailglass.messages m
+cross join lateral (
+    select min(e.recorded_at) filter (where e.type = 'attempt_started') as first_attempt_at,
+           count(*) filter (where e.payload ->> 'code' = 'lease_over')::integer as abandoned
+    from mailglass.events e
+    where e.delivery_id = (
+        select d.id from mailglass.deliveries d
+        where d.message_id = m.id and d.state = 'unknown' order by d.position limit 1)
+) e
+where m.state = 'unknown'
+order by m.updated_at
+limit %(limit)s::integer;
 
 -- name: due_messages
 -- Ids of messages whose time has come, the longest waiting first; claiming them is another step.
