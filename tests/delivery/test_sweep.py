@@ -14,6 +14,7 @@ from front_desk import count, front_desk, note
 from mailglass import DispatchState, Mailglass, SendError, tenant
 from mailglass.adapters.fake import FakeAdapter, FakeMode, SimulatedCrash
 from mailglass.delivery.sweep import Swept
+from mailglass.errors import Json
 from mailglass.ledger.store import Claim
 
 
@@ -211,7 +212,7 @@ def test_a_late_verdict_still_settles_an_abandoned_claim(database_url: str) -> N
         assert isinstance(claim, Claim)
         _age(database_url, "lease_until", "1 day")
         assert mail.sweep().abandoned == 1
-        verdict = {
+        verdict: dict[str, Json] = {
             "delivery_id": str(delivery.id), "state": "sent", "type": "dispatched",
             "failure_class": None, "code": "250", "provider_message_id": None, "payload": {},
         }  # fmt: skip
@@ -234,7 +235,7 @@ def test_a_stale_token_writes_nothing(database_url: str) -> None:
         assert fresh is not None
         assert fresh.token == stale.token + 1
         before = mail.events(delivery.id)
-        verdict = {
+        verdict: dict[str, Json] = {
             "delivery_id": str(delivery.id), "state": "failed", "type": "failed",
             "failure_class": "permanent", "code": "550", "provider_message_id": None, "payload": {},
         }  # fmt: skip
