@@ -251,16 +251,19 @@ class Mailglass:
         )
 
     def dispatch_due(self, *, messages_max: int = 100) -> int:
-        """Attempt messages of all tenants whose time has come, the longest waiting first.
+        """Attempt messages of all tenants whose time has come, transactional ones first.
 
-        Returns how many were looked at. Failures are in the ledger, not raised: this is what a
-        worker calls in a loop.
+        Returns how many were looked at. Failures are in the ledger, not raised.
         """
-        due = self.store.due_messages(tenant_id=None, limit=messages_max)
+        due = self.store.due_messages(limit=messages_max)
         for tenant_id, message_id in due:
-            with tenant(tenant_id):
-                self._dispatcher.dispatch(tenant_id, message_id)
+            self.dispatch_message(tenant_id, message_id)
         return len(due)
+
+    def dispatch_message(self, tenant_id: str, message_id: UUID) -> None:
+        """Attempt one message of any tenant, if it is due; what came of it is in the ledger."""
+        with tenant(tenant_id):
+            self._dispatcher.dispatch(tenant_id, message_id)
 
     def sweep(self) -> Swept:
         """Move what time alone decides: expired, abandoned, put back under the rule, given up."""

@@ -20,6 +20,7 @@ class Signal(StrEnum):
     SETTLED = "attempt.settled"
     FENCED = "attempt.fenced"
     ADAPTER_RAISED = "attempt.adapter_raised"
+    DATABASE_AWAY = "worker.database_away"
 
 
 def report(  # noqa: PLR0913 - the closed list of fields, each of them optional

@@ -16,6 +16,9 @@ from mailglass.errors import (
     SendErrorType,
 )
 
+DatabaseAwayError = psycopg.OperationalError
+"""Is raised, as psycopg's own, when the database cannot be reached or cut the connection."""
+
 LEDGER_CHANGE: Final = "45A01"
 LEDGER_DDL: Final = "45A02"
 WRONG_TRANSITION: Final = "45A03"

@@ -234,9 +234,9 @@ class Store:
         """Return unknown messages with what the rule for them asks."""
         return _pending(self._rows("unknown_messages", {"limit": limit}))
 
-    def due_messages(self, *, tenant_id: str | None, limit: int) -> tuple[tuple[str, UUID], ...]:
-        """Return tenant and id of messages whose time has come, the longest waiting first."""
-        rows = self._rows("due_messages", {"tenant_id": tenant_id, "limit": limit})
+    def due_messages(self, *, limit: int) -> tuple[tuple[str, UUID], ...]:
+        """Return tenant and id of messages whose time has come, transactional ones first."""
+        rows = self._rows("due_messages", {"limit": limit})
         return tuple((row["tenant_id"], row["id"]) for row in rows)
 
     def delivery(self, tenant_id: str | None, delivery_id: UUID) -> Delivery | None:

@@ -55,7 +55,6 @@ _BASE64_LINE: Final = 76
 _ROWS: Final = struct.Struct(f"{_BASE64_LINE}s" * 1024)
 """1024 base64 lines at a time: large enough to be fast, small enough to cost no memory."""
 _BLOCK: Final = 1024 * _BASE64_LINE // 4 * 3
-_LONG_LINE: Final = re.compile(rb"[^\n]{%d}" % (limits.LINE_OCTETS_MAX + 1))
 _LINE_END: Final = re.compile(r"\r\n|\r|\n")
 _CALENDAR_METHOD: Final = re.compile(rb"^METHOD:([A-Za-z-]{1,32})\r?$", re.MULTILINE)
 _CALENDAR_HEAD_OCTETS: Final = 4096
@@ -181,36 +180,45 @@ def _grouped(kind: str, parts: Sequence[_Part]) -> _Part:
 def _text(content_type: str, text: str) -> _Leaf:
     """Return a body in the shortest encoding that any server carries unchanged."""
     try:
-        raw = text.replace("\r\n", "\n").replace("\r", "\n").encode()
+        raw = _normalised(text).encode()
     except UnicodeEncodeError:
         raise refuse("a body holds half of a surrogate pair", code="surrogate") from None
     if b"\x00" in raw:
         raise refuse("a body holds a NUL character", code="nul_in_body")
-    if text.isascii() and _LONG_LINE.search(raw) is None:
-        encoding, body = "7bit", raw.replace(b"\n", b"\r\n")
+    if raw.isascii() and max(map(len, raw.split(b"\n"))) <= limits.LINE_OCTETS_MAX:
+        encoding, body = "7bit", raw
     else:
         encoding, body = _encoded(raw)
+    if b"\r" in body:
+        raise refuse("a body would hold a bare line end", code="bare_line_end")
     head = (
         f'Content-Type: {content_type}; charset="utf-8"\r\n'
         f"Content-Transfer-Encoding: {encoding}\r\n"
     )
     return _Leaf(
         head=head,
-        body=body,
+        body=body.replace(b"\n", b"\r\n"),
         is_base64=encoding == "base64",
         may_hold_boundary=encoding == "7bit",
     )
 
 
+def _normalised(text: str) -> str:
+    if "\r" not in text:
+        return text
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
 def _encoded(raw: bytes) -> tuple[str, bytes]:
     """Return the shorter of quoted-printable and base64, the latter not yet encoded."""
-    # Line ends become CRLF after encoding: b2a_qp breaks long lines with a bare LF if it can.
-    printable = binascii.b2a_qp(raw).replace(b"\n", b"\r\n")
-    with_crlf = raw.replace(b"\n", b"\r\n")
-    base64_chars = (len(with_crlf) + 2) // 3 * 4
-    if len(printable) <= base64_chars + base64_chars // _BASE64_LINE * 2:
+    # Line ends are LF until all is encoded, since b2a_qp would break long lines with whichever
+    # line end it saw first.
+    printable = binascii.b2a_qp(raw)
+    breaks = printable.count(b"\n")
+    base64_chars = (len(raw) + raw.count(b"\n") + 2) // 3 * 4
+    if len(printable) + breaks <= base64_chars + base64_chars // _BASE64_LINE * 2:
         return "quoted-printable", printable
-    return "base64", with_crlf
+    return "base64", raw
 
 
 def _attachment(attachment: Attachment) -> _Leaf:
@@ -318,9 +326,6 @@ def _guard(payload: bytes, names: list[str]) -> None:
     """Refuse bytes that do not read as what was meant: the last line against a fault of ours."""
     if header_names(payload) != names or any(not name for name in names):
         raise refuse("the headers would not read as they were given", code="header_set")
-    lines_count = payload.count(b"\r\n")
-    if payload.count(b"\r") != lines_count or payload.count(b"\n") != lines_count:
-        raise refuse("the message would hold a bare line end", code="bare_line_end")
     head = payload[: payload.find(b"\r\n\r\n")]
     if max(map(len, head.split(b"\r\n"))) > limits.LINE_OCTETS_MAX:
         raise refuse("a header line is longer than 998 octets", code="line_too_long")

@@ -91,7 +91,7 @@ comment on column mailglass.messages.payload is
 comment on column mailglass.messages.token is
     'The fencing token: one more at every claim; each write of an attempt carries it.';
 
-create index messages_due on mailglass.messages (run_at, id) where state = 'queued';
+create index messages_due on mailglass.messages (stream, run_at, id) where state = 'queued';
 create index messages_expiring on mailglass.messages (expires_at) where state = 'queued';
 create index messages_leased on mailglass.messages (lease_until) where state = 'sending';
 create index messages_unknown on mailglass.messages (updated_at) where state = 'unknown';

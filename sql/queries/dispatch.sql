@@ -251,10 +251,17 @@ order by m.updated_at
 limit %(limit)s::integer;
 
 -- name: due_messages
--- Ids of messages whose time has come, the longest waiting first; claiming them is another step.
-select m.id, m.tenant_id
-from mailglass.messages m
-where m.state = 'queued' and m.run_at <= clock_timestamp()
-  and (%(tenant_id)s::text is null or m.tenant_id = %(tenant_id)s::text)
-order by m.run_at, m.id
+-- Ids of messages whose time has come: all transactional ones before any operational one, those before
+-- any bulk one, the longest waiting first in each. Claiming them is another step.
+select due.id, due.tenant_id
+from unnest(array['transactional', 'operational', 'bulk']) with ordinality as s (stream, place)
+cross join lateral (
+    select m.id, m.tenant_id, m.run_at
+    from mailglass.messages m
+    where m.state = 'queued' and m.stream = s.stream and m.run_at <= clock_timestamp()
+      and (m.expires_at is null or m.expires_at > clock_timestamp())
+    order by m.run_at, m.id
+    limit %(limit)s::integer
+) due
+order by s.place, due.run_at, due.id
 limit %(limit)s::integer;

@@ -296,6 +296,32 @@ def test_extra_header_cannot_forge_one(name: str, value: str) -> None:
         built(message(headers={"x-order": "5"}), extra=[(name, value)])
 
 
+@pytest.mark.parametrize("length", [20, 80, 200, 400])
+def test_long_id_is_neither_encoded_nor_broken(length: int) -> None:
+    """A thread survives: ids stay as they are whatever their length (cpython#132105, #87659)."""
+    references = " ".join(f"<{'x' * length}.{number}@mail.example.org>" for number in range(8))
+    long_id = f"<{'y' * length}@example.org>"
+    payload = mime.build(
+        message(headers={"References": references, "In-Reply-To": long_id}),
+        message_id=long_id,
+        date=NOW,
+        boundary_seed=b"",
+    )
+    assert b"=?" not in payload
+    assert f"\r\nMessage-ID: {long_id}\r\n".encode() in payload
+    assert unfolded(payload, "References") == references
+    assert unfolded(payload, "In-Reply-To") == long_id
+
+
+def test_long_subject_survives_a_reader_that_writes_it_again() -> None:
+    """Each encoded word decodes by itself, so no reader fails on one (cpython#91957)."""
+    subject = 'Застраховка "Алианц Здраве" \u2013 Индивидуален номер на уведомление'
+    payload = built(message(subject=subject))
+    assert unfolded(payload, "Subject").count("=?utf-8?") > 1
+    assert read(payload)["Subject"] == subject
+    assert read(read(payload).as_bytes())["Subject"] == subject
+
+
 @pytest.mark.parametrize(
     "message_id", ["", "a@b", "<a@b>\r\nBcc: v", "<a@b> <c@d>", f"<a@{'x' * 990}>"]
 )
@@ -328,8 +354,8 @@ def test_guard_refuses_a_word_that_decodes_into_two_lines(monkeypatch: pytest.Mo
 
 
 def test_guard_refuses_a_bare_line_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bare LF in any part stops the mail (row 9)."""
-    monkeypatch.setattr(mime, "_encoded", lambda raw: ("quoted-printable", b"a\n.\n"))
+    """A CR that is left before line ends become CRLF stops the mail (row 9)."""
+    monkeypatch.setattr(mime, "_encoded", lambda raw: ("quoted-printable", b"a\r.\n"))
     with pytest.raises(SendError) as caught:
         built(message(text="ü"))
     assert caught.value.code == "bare_line_end"
@@ -663,6 +689,7 @@ def test_attachment_of_any_size_comes_back(size: int) -> None:
     payload = built(message(attachments=[Attachment(filename="a", content=content)]))
     assert_transportable(payload)
     assert max(map(len, payload.split(b"\r\n"))) <= 78
+    assert size == 0 or b"\r\n\r\n--" not in payload.rpartition(b"Content-Disposition")[2]
     [part] = read(payload).iter_attachments()
     assert part.get_payload(decode=True) == content
     assert mime.thaw(payload).attachments[0].content == content

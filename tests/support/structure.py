@@ -19,7 +19,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"rendering", "preflight", "ledger"}),
     frozenset({"delivery"}),
     frozenset({"app"}),
-    frozenset({"demo"}),
+    frozenset({"demo", "worker"}),
     frozenset({"cli"}),
 )
 """From the ground up; a module imports from lower floors alone, or from its own package."""
