@@ -43,7 +43,7 @@ _RESERVED_NAMES: Final = frozenset(
         "to",
     }
 )
-_RESERVED_PREFIXES: Final = ("arc-", "content-", "dkim-", "resent-")
+_RESERVED_PREFIXES: Final = ("arc-", "content-", "dkim-", "mailglass-", "resent-")
 _THREADING_NAMES: Final = frozenset({"in-reply-to", "references"})
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]+")
@@ -99,11 +99,17 @@ def check_header(name: str, value: str) -> None:
     """
     check_header_name(name)
     lower = name.lower()
-    if lower in _RESERVED_NAMES or lower.startswith(_RESERVED_PREFIXES):
+    if is_reserved(lower):
         raise refuse("a header has a name that is not yours to set", code="reserved_header")
     check_header_value(value)
     if lower in _THREADING_NAMES:
         check_message_ids(value)
+
+
+def is_reserved(name: str) -> bool:
+    """Tell whether a header field is one that mailglass writes, or that nobody may forge."""
+    lower = name.lower()
+    return lower in _RESERVED_NAMES or lower.startswith(_RESERVED_PREFIXES)
 
 
 def check_header_name(name: str) -> None:

@@ -13,7 +13,14 @@ from typing import Literal, Self
 
 from mailglass import limits
 from mailglass.address import Address, parse_address
-from mailglass.headers import check_filename, check_header, check_text, check_token, refuse
+from mailglass.headers import (
+    check_content_type,
+    check_filename,
+    check_header,
+    check_text,
+    check_token,
+    refuse,
+)
 
 AddressLike = str | Address
 """An addr-spec or a ``Name <addr-spec>`` mailbox (RFC 5322 §3.4), or one already parsed."""
@@ -75,7 +82,7 @@ class Attachment:
     def __post_init__(self) -> None:
         """Refuse a wrong name or type, and an attachment with two sources or none."""
         check_filename(self.filename)
-        check_token("content type", self.content_type, allow="/")
+        check_content_type(self.content_type)
         if self.content_id is not None:
             check_token("content id", self.content_id, allow="@")
         if (self.content is None) == (self.path is None):

@@ -69,7 +69,8 @@ class SmtpAdapter:
     a free one, ``command_timeout_s`` the rest of the opening and each command, ``body_timeout_s``
     the whole body, ``final_dot_timeout_s`` the reply to it (RFC 5321 §4.5.3.2.6: ten minutes).
     An idle connection is kept for ``idle_s_max`` seconds; 0 keeps none. ``ssl_context`` replaces
-    the system's trust store; it must verify chain and host name and refuse TLS below 1.2.
+    the system's trust store; it must verify chain and host name and not allow TLS below 1.2
+    by its own word (a floor that was left to OpenSSL is set to 1.2).
 
     Raises:
         ConfigError: settings that are missing, wrong, or would send credentials in the clear.
@@ -227,6 +228,9 @@ def _tls_context(security: SmtpSecurity, given: ssl.SSLContext | None) -> ssl.SS
         context = ssl.create_default_context()
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         return context
+    # Some builds of Python, Debian's among them, leave the floor to OpenSSL: then it is ours to set.
+    if given.minimum_version is ssl.TLSVersion.MINIMUM_SUPPORTED:
+        given.minimum_version = ssl.TLSVersion.TLSv1_2
     is_strict = given.verify_mode is ssl.CERT_REQUIRED and given.check_hostname
     if not is_strict or given.minimum_version < ssl.TLSVersion.TLSv1_2:
         raise wrong("the TLS context does not verify, or allows TLS below 1.2", key="ssl_context")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mailglass.address import parse_address
+from mailglass.headers import is_reserved
 from mailglass.ledger.store import Claim
 from mailglass.message import Message, RecipientKind, Tracking
 from mailglass.rendering import mime
@@ -13,8 +14,8 @@ from mailglass.rendering import mime
 def thaw(claim: Claim) -> Message:
     """Return the message that the claim's payload was built from.
 
-    Bcc recipients come from the deliveries, tags and metadata from the stored settings: none of
-    them is in the bytes.
+    Header fields that mailglass added are not the author's, so they stay behind. Bcc recipients come
+    from the deliveries, tags and metadata from the stored settings: none of them is in the bytes.
     """
     mail = mime.thaw(claim.payload or b"")
     tracking = claim.settings.get("tracking", {})
@@ -27,7 +28,7 @@ def thaw(claim: Claim) -> Message:
         subject=mail.subject,
         text=mail.text,
         html=mail.html,
-        headers=mail.headers,
+        headers=[(name, value) for name, value in mail.headers if not is_reserved(name)],
         attachments=mail.attachments,
         stream=claim.stream,
         tags=claim.settings.get("tags", ()),

@@ -211,12 +211,26 @@ def test_a_context_that_does_not_verify_is_refused() -> None:
     for context in (
         _lax(check_hostname=False),
         _lax(check_hostname=False, verify_mode=ssl.CERT_NONE),
-        _lax(minimum_version=ssl.TLSVersion.MINIMUM_SUPPORTED),
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER),
     ):
         with pytest.raises(ConfigError) as caught:
             SmtpAdapter(host="smtp.example.test", ssl_context=context)
         assert caught.value.key == "ssl_context"
+
+
+def test_a_floor_that_was_left_to_openssl_is_set() -> None:
+    """Row 79: Debian's Python makes contexts without one."""
+    context = _lax(minimum_version=ssl.TLSVersion.MINIMUM_SUPPORTED)
+    SmtpAdapter(host="smtp.example.test", ssl_context=context)
+    assert context.minimum_version is ssl.TLSVersion.TLSv1_2
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated:DeprecationWarning")
+def test_a_context_that_allows_old_tls_by_its_own_word_is_refused() -> None:
+    """Row 79: and is not changed behind the caller's back."""
+    context = _lax(minimum_version=ssl.TLSVersion.TLSv1_1)
+    with pytest.raises(ConfigError):
+        SmtpAdapter(host="smtp.example.test", ssl_context=context)
 
 
 def test_no_login_in_the_clear_beyond_this_machine() -> None:

@@ -609,6 +609,8 @@ def test_body_that_cannot_travel_is_refused(text: str) -> None:
     """NUL and half of a surrogate pair are refused with our own error (row 9)."""
     with pytest.raises(SendError):
         built(message(text=text))
+    with pytest.raises(SendError):
+        mime._text("text/plain", text)
 
 
 def test_boundary_is_absent_from_the_parts() -> None:
