@@ -20,6 +20,7 @@ class Signal(StrEnum):
     SETTLED = "attempt.settled"
     FENCED = "attempt.fenced"
     ADAPTER_RAISED = "attempt.adapter_raised"
+    CHECK_RAISED = "attempt.check_raised"
     DATABASE_AWAY = "worker.database_away"
 
 

@@ -22,6 +22,7 @@ from mailglass.delivery.outcome import (
 from mailglass.delivery.thaw import thaw
 from mailglass.envelope import Envelope, Recipient, Verdict
 from mailglass.errors import (
+    ConfigError,
     FailureClass,
     MailglassError,
     RateLimitError,
@@ -63,14 +64,21 @@ class Dispatcher:
         claim = self.store.claim_message(tenant_id, message_id, lease_s=self.lease_s)
         if claim is None:
             return None
-        adapter = self.adapter_named(claim.adapter_ref)
-        error = self._refusal(claim)
-        if error is None:
-            verdicts, error = _attempt(claim, adapter)
-            self._suppress_refused(claim, verdicts)
-        else:
-            verdicts = _same_for_all(claim, _verdict_of_refusal(error))
+        try:
+            adapter = self.adapter_named(claim.adapter_ref)
+        except ConfigError as missing:
+            self._finalize(
+                claim, claim.adapter_ref, _same_for_all(claim, _verdict_of_refusal(missing))
+            )
+            return missing
+        refusal = self._refusal(claim)
+        if refusal is not None:
+            self._finalize(claim, adapter.name, _same_for_all(claim, _verdict_of_refusal(refusal)))
+            return refusal
+        verdicts, error = _attempt(claim, adapter)
+        # What was sent is written first: losing that would be worse than losing a suppression.
         self._finalize(claim, adapter.name, verdicts)
+        self._suppress_refused(claim, verdicts)
         return error
 
     def _refusal(self, claim: Claim) -> MailglassError | None:
@@ -90,6 +98,21 @@ class Dispatcher:
             run(self.checks, outline(claim), self.context_of(claim.tenant_id, Phase.DISPATCH))
         except MailglassError as error:
             return error
+        except Exception as error:  # noqa: BLE001 - a check's bug must not hold the claim until its lease ends
+            name = type(error).__name__
+            report(
+                Signal.CHECK_RAISED,
+                level=logging.ERROR,
+                tenant_id=claim.tenant_id,
+                message_id=claim.message_id,
+                error_type=name,
+            )
+            return SendError(
+                f"a check of preflight raised {name}; nothing has left",
+                type=SendErrorType.PREFLIGHT_REJECTED,
+                failure_class=FailureClass.NOT_SENT,
+                code=name,
+            )
         return None
 
     def _suppress_refused(self, claim: Claim, verdicts: tuple[Verdict, ...]) -> None:
@@ -213,7 +236,10 @@ def _verdict_of_refusal(error: MailglassError) -> Verdict:
                 error.retry_after_ms / 1000,
             )
         case SendError():
-            failure, code, wait_s = FailureClass.PERMANENT, error.type.value, None
+            failure = error.failure_class or FailureClass.PERMANENT
+            code, wait_s = error.code or error.type.value, None
+        case ConfigError(key="adapters"):
+            failure, code, wait_s = FailureClass.CONFIGURATION, "adapter_missing", None
         case _:
             failure, code, wait_s = FailureClass.PERMANENT, "preflight_rejected", None
     return Verdict(delivery_id=UUID(int=0), failure_class=failure, code=code, retry_after_s=wait_s)

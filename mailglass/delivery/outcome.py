@@ -85,8 +85,14 @@ def backoff_s(
 
 
 def counts_as_attempt(verdicts: tuple[Verdict, ...]) -> bool:
-    """Tell whether the attempt uses up one of ``attempts_max``: a wrong configuration does not."""
-    return any(one.failure_class is not FailureClass.CONFIGURATION for one in verdicts)
+    """Tell whether the attempt uses up one of ``attempts_max``.
+
+    A wrong configuration does not, nor does a provider that asked to come back later.
+    """
+    return any(
+        one.failure_class is not FailureClass.CONFIGURATION and one.retry_after_s is None
+        for one in verdicts
+    )
 
 
 def _step(

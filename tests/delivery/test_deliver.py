@@ -28,6 +28,7 @@ from mailglass.adapters.fake import FakeAdapter, FakeMode, SimulatedCrash
 from mailglass.envelope import Accepted, Envelope
 from mailglass.errors import SendErrorType, SuppressedErrorType
 from mailglass.events import EventType
+from mailglass.preflight import Context
 
 NOTHING = {"messages": 0, "deliveries": 0, "events": 0}
 
@@ -148,6 +149,49 @@ def test_wrong_credentials_keep_the_mail_and_use_up_no_attempt(database_url: str
         assert delivery.state is DispatchState.QUEUED
         assert delivery.attempts == 0
         assert isinstance(delivery.error, ConfigError)
+
+
+def test_a_provider_that_asks_to_wait_is_waited_for(database_url: str) -> None:
+    """429: the mail comes back when it was asked to, and no attempt is used up."""
+    fake = FakeAdapter()
+    fake.next(FakeMode.RATE_LIMITED, retry_after_s=3600.0)
+    with front_desk(database_url, fake) as mail:
+        delivery = mail.deliver(note())
+        assert delivery.state is DispatchState.QUEUED
+        assert delivery.attempts == 0
+        assert delivery.run_at is not None
+        assert delivery.run_at > datetime.now(UTC) + timedelta(minutes=59)
+        assert mail.dispatch(delivery.id).state is DispatchState.QUEUED
+        assert fake.sent == ()
+
+
+def test_a_check_with_a_bug_holds_no_mail(database_url: str) -> None:
+    """At dispatch it is tried again, since nothing has left; at intake the bug is the caller's."""
+    said: list[str] = []
+
+    def clumsy(_message: object, context: Context) -> None:
+        said.append(context.phase)
+        if said == ["intake", "dispatch"]:
+            raise KeyError("canary@mail.example")
+
+    with front_desk(database_url, checks=(clumsy,)) as mail:
+        delivery = mail.deliver(note())
+        assert delivery.state is DispatchState.QUEUED
+        assert delivery.code == "KeyError"
+        assert "canary" not in f"{delivery!r}"
+        assert mail.dispatch(delivery.id).state is DispatchState.SENT
+
+
+def test_an_adapter_that_is_gone_from_the_settings_keeps_the_mail(database_url: str) -> None:
+    """A deploy that forgets an adapter loses nothing: the mail waits until it is back."""
+    with front_desk(database_url) as mail:
+        delivery = mail.deliver_later(note())
+        mail._adapters["spare"] = mail._adapters.pop("default")
+        waiting = mail.dispatch(delivery.id)
+        assert waiting.state is DispatchState.QUEUED
+        assert waiting.code == "adapter_missing"
+        assert waiting.attempts == 0
+        assert isinstance(waiting.error, ConfigError)
 
 
 def test_a_crash_after_acceptance_leaves_the_claim(database_url: str) -> None:
