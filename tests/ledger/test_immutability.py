@@ -35,6 +35,18 @@ DDL = (
     "drop table mailglass.events",
     "drop schema mailglass cascade",
     "drop function mailglass.refuse_ledger_change() cascade",
+    "alter function mailglass.refuse_ledger_change() rename to gone",
+    "alter function mailglass.refuse_ledger_change() set schema public",
+    "create or replace function mailglass.genesis_hash(delivery_id uuid) returns bytea"
+    " language sql immutable as $$ select ''::bytea $$",
+    "alter table mailglass.events enable row level security",
+    "alter table mailglass.events drop constraint events_type_check",
+    "alter trigger events_refuse_update on mailglass.events rename to gone",
+    "alter schema mailglass rename to gone",
+    "drop owned by mailglass_owner cascade",
+    "reassign owned by mailglass_owner to mailglass_app",
+    "create table public.copy () inherits (mailglass.events)",
+    "create policy hide on mailglass.events using (false)",
     "create rule swallow as on insert to mailglass.events do instead nothing",
     "create trigger swallow before insert on mailglass.events execute function"
     " mailglass.refuse_wrong_transition()",
