@@ -9,6 +9,8 @@ from typing import Final
 import psycopg
 
 from mailglass.errors import (
+    ConfigError,
+    ConfigErrorType,
     EventLedgerImmutableError,
     EventLedgerImmutableErrorType,
     MailglassError,
@@ -34,6 +36,7 @@ def translated() -> Iterator[None]:
     Raises:
         EventLedgerImmutableError: for an UPDATE, DELETE, TRUNCATE or DDL command on the ledger.
         SendError: ``invalid_transition`` for a step that the dispatch machine does not have.
+        ConfigError: ``missing`` for a database that is not migrated.
 
     """
     try:
@@ -66,6 +69,15 @@ def translate(error: psycopg.Error) -> MailglassError | None:
                 "the dispatch machine has no such step from the state the message is in",
                 type=SendErrorType.INVALID_TRANSITION,
                 code=WRONG_TRANSITION,
+            )
+        case "42P01" | "42883" | "3F000" | "42703" if "mailglass" in str(
+            error.diag.message_primary
+        ):
+            return ConfigError(
+                "the database lacks something that this version of mailglass needs",
+                type=ConfigErrorType.MISSING,
+                key="migrations",
+                hint="Run `mailglass migrate` on it.",
             )
         case _:
             return None

@@ -10,6 +10,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from front_desk import front_desk, note
 from mailglass.errors import ConfigError, ConfigErrorType
 from mailglass.ledger import migrations
 from mailglass.ledger.migrations import Migration, migrate, migration_sql, status
@@ -86,6 +87,14 @@ def test_the_printed_sql_makes_the_same_database(empty_url: str) -> None:
         connection.execute(migration_sql().encode())
     assert migrate(empty_url) == []
     assert status(empty_url).edited == ()
+
+
+def test_a_database_that_is_not_migrated_is_told(empty_url: str) -> None:
+    """The first thing that goes wrong on a new host, with what to do."""
+    with front_desk(empty_url) as mail, pytest.raises(ConfigError) as caught:
+        mail.deliver(note())
+    assert caught.value.key == "migrations"
+    assert "mailglass migrate" in (caught.value.hint or "")
 
 
 def test_tables_belong_to_the_owner_role(database_url: str) -> None:
