@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -18,9 +17,10 @@ from mailglass.adapters import Adapter
 from mailglass.adapters.from_settings import adapter_from
 from mailglass.clock import Clock, system_clock
 from mailglass.deliveries import Delivery, DispatchState
-from mailglass.delivery.answer import returned_or_raised
+from mailglass.delivery.answer import raise_for_refused, returned_or_raised, stand_in
+from mailglass.delivery.batch import Item
 from mailglass.delivery.dispatch import Dispatcher
-from mailglass.delivery.freeze import Frozen, freeze
+from mailglass.delivery.intake import Intake
 from mailglass.delivery.outcome import Jitter
 from mailglass.delivery.record import Report, record
 from mailglass.delivery.sweep import Sweeper, Swept
@@ -30,10 +30,8 @@ from mailglass.errors import (
     MailglassError,
     SendError,
     SendErrorType,
-    SuppressedError,
 )
 from mailglass.events import Event, EventType
-from mailglass.headers import refuse
 from mailglass.ids import new_id
 from mailglass.ledger.database import DatabaseChoice
 from mailglass.ledger.opening import open_database
@@ -41,7 +39,7 @@ from mailglass.ledger.sql import query
 from mailglass.ledger.store import Move, Pending, Store
 from mailglass.mailable import Mailable
 from mailglass.message import Message
-from mailglass.preflight import Check, Context, Phase, run
+from mailglass.preflight import Check, Context, Phase
 from mailglass.preflight.rate_limit import rate_is_within_limits
 from mailglass.preflight.stream_policy import stream_rules_are_kept
 from mailglass.preflight.suppression import no_recipient_is_suppressed
@@ -51,7 +49,6 @@ from mailglass.rendering.attachments import load_attachments
 from mailglass.rendering.render import Renderer
 from mailglass.settings import Settings, load_settings
 from mailglass.suppression import Suppression
-from mailglass.telemetry import Signal, report
 from mailglass.tenancy import ContextTenancy, Tenancy, tenant
 
 if TYPE_CHECKING:
@@ -119,6 +116,14 @@ class Mailglass:
             connections_max=settings.database_connections_max,
             connect_timeout_s=settings.database_connect_timeout_s,
             statement_timeout_s=settings.database_statement_timeout_s,
+        )
+        self._intake = Intake(
+            store=self.store,
+            checks=self._checks,
+            adapter_named=self._adapter_named,
+            context_of=self._context,
+            clock=clock,
+            adapter_ref=DEFAULT_ADAPTER,
         )
         self._dispatcher = Dispatcher(
             store=self.store,
@@ -202,13 +207,12 @@ class Mailglass:
             psycopg.Error: the database cannot be reached; nothing is half-written.
 
         """
-        frozen, is_new = self._queue(mail)
-        first = frozen.delivery_ids[0]
-        tenant_id = str(frozen.parameters["tenant_id"])
-        if not is_new:
-            return self._known(tenant_id, first)
-        error = self._dispatcher.dispatch(tenant_id, frozen.message_id)
-        return returned_or_raised(self._known(tenant_id, first), error)
+        message, tenant_id = self.render(mail), self._tenancy.current()
+        queued = self._intake.queue(tenant_id, message)
+        if not queued.is_new:
+            return self._known(tenant_id, queued.delivery_id)
+        error = self._dispatcher.dispatch(tenant_id, queued.message_id)
+        return returned_or_raised(self._known(tenant_id, queued.delivery_id), error)
 
     async def adeliver(self, mail: Mailable | Message) -> Delivery:
         """Deliver as ``deliver`` does, without holding up the event loop."""
@@ -234,8 +238,9 @@ class Mailglass:
         """
         given = {"send_at": at, "expires_at": expires_at, "idempotency_key": idempotency_key}
         changes = {name: value for name, value in given.items() if value is not None}
-        frozen, _is_new = self._queue(mail, **changes)
-        return self._known(str(frozen.parameters["tenant_id"]), frozen.delivery_ids[0])
+        message, tenant_id = self.render(mail), self._tenancy.current()
+        queued = self._intake.queue(tenant_id, message.replace(**changes) if changes else message)
+        return self._known(tenant_id, queued.delivery_id)
 
     async def adeliver_later(
         self,
@@ -248,6 +253,40 @@ class Mailglass:
         """Queue as ``deliver_later`` does, without holding up the event loop."""
         return await asyncio.to_thread(
             self.deliver_later, mail, at=at, expires_at=expires_at, idempotency_key=idempotency_key
+        )
+
+    def deliver_many(
+        self, mails: Iterable[Mailable | Message], *, raise_on_failure: bool = False
+    ) -> tuple[Delivery, ...]:
+        """Queue many mails of one tenant for a worker; a delivery for each, in the order given.
+
+        One refused mail holds up no other: its delivery is in state ``failed`` or ``suppressed``
+        and has the typed reason in ``error``. Hundreds of messages go into one statement; what was
+        queued before the database went away stays queued.
+
+        Raises:
+            BatchFailed: with ``raise_on_failure``, after all others were queued.
+            TenancyError: no tenant is set.
+            psycopg.Error: the database cannot be reached.
+
+        """
+        tenant_id = self._tenancy.current()
+        asked = list(mails)
+        items = [self._rendered(mail) for mail in asked]
+        self._intake.queue_many(tenant_id, items)
+        if raise_on_failure:
+            raise_for_refused(items)
+        return tuple(
+            item.delivery or stand_in(tenant_id, mail, item, self._clock())
+            for mail, item in zip(asked, items, strict=True)
+        )
+
+    async def adeliver_many(
+        self, mails: Iterable[Mailable | Message], *, raise_on_failure: bool = False
+    ) -> tuple[Delivery, ...]:
+        """Queue as ``deliver_many`` does, without holding up the event loop."""
+        return await asyncio.to_thread(
+            self.deliver_many, list(mails), raise_on_failure=raise_on_failure
         )
 
     def dispatch_due(self, *, messages_max: int = 100) -> int:
@@ -277,12 +316,8 @@ class Mailglass:
                 no row here, since the transaction is yours.
 
         """
-        message = self.render(mail)
-        tenant_id = self._tenancy.current()
-        self._check(message, tenant_id, DEFAULT_ADAPTER)
-        frozen = freeze(
-            message, tenant_id=tenant_id, adapter_ref=DEFAULT_ADAPTER, now=self._clock()
-        )
+        message, tenant_id = self.render(mail), self._tenancy.current()
+        frozen = self._intake.freeze(tenant_id, message)
         return Prepared(
             statement=query("queue_message"),
             parameters=MappingProxyType(dict(frozen.parameters)),
@@ -336,28 +371,11 @@ class Mailglass:
         """Refuse mail to an address, a domain or an address on one stream from now on."""
         self.store.add_suppression(new_id(), self._tenancy.current(), entry)
 
-    def _queue(self, mail: Mailable | Message, **changes: object) -> tuple[Frozen, bool]:
-        """Queue the mail; False and the first delivery's id when its key was used before."""
-        message = self.render(mail)
-        if changes:
-            message = message.replace(**changes)
-        tenant_id, ref = self._tenancy.current(), DEFAULT_ADAPTER
-        freezing: Callable[..., Frozen] = partial(
-            freeze, message, tenant_id=tenant_id, adapter_ref=ref, now=self._clock()
-        )
+    def _rendered(self, mail: Mailable | Message) -> Item:
         try:
-            self._check(message, tenant_id, ref)
-        except SuppressedError as error:
-            self.store.queue_message(freezing(refused_as=error.type.value).parameters)
-            _report_refusal(tenant_id, message, error)
-            raise
+            return Item(message=self.render(mail))
         except MailglassError as error:
-            _report_refusal(tenant_id, message, error)
-            raise
-        frozen = freezing()
-        if self.store.queue_message(frozen.parameters):
-            return frozen, True
-        return self._first_of_key(message, tenant_id, frozen), False
+            return Item(error=error)
 
     def _close_queued(
         self, tenant_id: str, message_id: UUID, state: DispatchState, event: EventType
@@ -373,27 +391,6 @@ class Mailglass:
             when_expired=state is DispatchState.EXPIRED,
         )
         return bool(self.store.move_messages([Pending(id=message_id)], move))
-
-    def _check(self, message: Message, tenant_id: str, ref: str) -> None:
-        if message.expires_at is not None and message.expires_at <= self._clock():
-            raise SendError(
-                "the mail's expires_at is over, so it is not queued", type=SendErrorType.EXPIRED
-            )
-        adapter = self._adapter_named(ref)
-        _refuse_what_cannot_be_carried(message, adapter)
-        adapter.check(message)
-        run(self._checks, message, self._context(tenant_id, Phase.INTAKE))
-
-    def _first_of_key(self, message: Message, tenant_id: str, frozen: Frozen) -> Frozen:
-        known = self.store.delivery_of_key(tenant_id, message.idempotency_key or "")
-        if known is None or known[1] != frozen.content_sha256:
-            raise SendError(
-                "the idempotency key was used for a mail with other content",
-                type=SendErrorType.SERIALIZATION_FAILED,
-                code="idempotency_mismatch",
-                delivery_id=known[0] if known else None,
-            )
-        return replace(frozen, delivery_ids=(known[0],))
 
     def _known(self, tenant_id: str, delivery_id: UUID) -> Delivery:
         found = self.store.delivery(tenant_id, delivery_id)
@@ -424,22 +421,3 @@ class Mailglass:
             suppressions=partial(self.store.matching_suppressions, tenant_id),
             take=partial(self.store.take_tokens, tenant_id),
         )
-
-
-def _refuse_what_cannot_be_carried(message: Message, adapter: Adapter) -> None:
-    everyone = (message.sender, *message.reply_to, *(address for _, address in message.recipients))
-    if not adapter.capabilities.smtputf8 and any(one.needs_smtputf8 for one in everyone):
-        raise refuse(
-            f"an address has letters beyond ASCII before its @, which {adapter.name} cannot carry",
-            code="smtputf8_unsupported",
-        )
-
-
-def _report_refusal(tenant_id: str, message: Message, error: MailglassError) -> None:
-    report(
-        Signal.REFUSED,
-        level=logging.WARNING,
-        tenant_id=tenant_id,
-        stream=message.stream.value,
-        error_type=f"{type(error).__name__}.{error.type.value}",
-    )

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 
-from mailglass.deliveries import Delivery, DispatchState
+from mailglass.deliveries import Delivery, DispatchState, Outcome
+from mailglass.delivery.batch import Item
 from mailglass.errors import (
+    BatchFailed,
+    BatchFailedType,
     FailureClass,
     MailglassError,
     SendError,
@@ -13,6 +18,9 @@ from mailglass.errors import (
     SuppressedError,
     SuppressedErrorType,
 )
+from mailglass.ids import new_id
+from mailglass.mailable import Mailable
+from mailglass.message import Message, RecipientKind
 
 
 def returned_or_raised(delivery: Delivery, error: MailglassError | None) -> Delivery:
@@ -70,4 +78,43 @@ def _suppressed(delivery: Delivery, error: MailglassError | None) -> MailglassEr
         stream=delivery.stream.value,
         reason="invalid_recipient",
         source=f"adapter:{delivery.provider}",
+    )
+
+
+def raise_for_refused(items: Sequence[Item]) -> None:
+    """Raise BatchFailed when any item of a batch was refused."""
+    failures = tuple(item.error for item in items if item.error is not None)
+    if failures:
+        everything = len(failures) == len(items)
+        raise BatchFailed(
+            f"{len(failures)} of {len(items)} mails were refused",
+            type=BatchFailedType.ALL_FAILED if everything else BatchFailedType.PARTIAL_FAILURE,
+            failures=failures,
+        )
+
+
+def stand_in(tenant_id: str, mail: Mailable | Message, item: Item, now: datetime) -> Delivery:
+    """Return the delivery that stands for a refused mail in a batch's results; it has no row."""
+    is_suppressed = isinstance(item.error, SuppressedError)
+    name = mail.mailable if isinstance(mail, Message) else type(mail).qualified_name()
+    return Delivery(
+        id=new_id(),
+        message_id=new_id(),
+        tenant_id=tenant_id,
+        kind=RecipientKind.TO,
+        stream=mail.stream,
+        state=DispatchState.SUPPRESSED if is_suppressed else DispatchState.FAILED,
+        outcome=Outcome.NONE,
+        mailable=name,
+        provider=None,
+        provider_message_id=None,
+        failure_class=None,
+        code=item.error.type.value if item.error else None,
+        attempts=0,
+        run_at=None,
+        created_at=now,
+        updated_at=now,
+        payload_bytes=0,
+        payload_sha256=b"",
+        error=item.error,
     )

@@ -165,6 +165,11 @@ class Store:
         """Queue a message; the ids of its deliveries, or none when its idempotency key is taken."""
         return tuple(row["id"] for row in self._rows("queue_message", parameters))
 
+    def queue_messages(self, documents: str, payloads: Sequence[object]) -> dict[UUID, UUID]:
+        """Queue many messages; message id and first delivery's id of each that is new."""
+        rows = self._rows("queue_messages", {"messages": documents, "payloads": payloads})
+        return {row["message_id"]: row["id"] for row in rows}
+
     def delivery_of_key(self, tenant_id: str, key: str) -> tuple[UUID, bytes] | None:
         """Return the first delivery that the key made and the hash of what was sent under it."""
         rows = self._rows("delivery_of_key", {"tenant_id": tenant_id, "key": key})
@@ -243,6 +248,15 @@ class Store:
         """Return one delivery; None for another tenant's as for one that is not there."""
         rows = self._rows("delivery_by_id", {"tenant_id": tenant_id, "delivery_id": delivery_id})
         return parse_delivery(rows[0]) if rows else None
+
+    def deliveries_by_id(
+        self, tenant_id: str, delivery_ids: Sequence[UUID]
+    ) -> tuple[Delivery, ...]:
+        """Return the tenant's deliveries among the ids, in no order."""
+        rows = self._rows(
+            "deliveries_by_id", {"tenant_id": tenant_id, "delivery_ids": list(delivery_ids)}
+        )
+        return tuple(parse_delivery(row) for row in rows)
 
     def deliveries_of_message(self, tenant_id: str, message_id: UUID) -> tuple[Delivery, ...]:
         """Return the deliveries of one message, in the order of its recipients."""

@@ -265,3 +265,67 @@ cross join lateral (
 ) due
 order by s.place, due.run_at, due.id
 limit %(limit)s::integer;
+
+-- name: queue_messages
+-- Queues many messages at once, in the order given: what queue_message does, for each of them. The
+-- first delivery of each message that is new comes back; one whose key is taken is left out.
+with asked as (
+    select m.*, p.payload
+    from jsonb_to_recordset(%(messages)s::jsonb) as m (
+        place bigint, message_id uuid, tenant_id text, stream text, mailable text, authenticates boolean,
+        mail_from text, payload_sha256 text, payload_bytes integer, rfc_message_id text, settings jsonb,
+        state text, event_type text, code text, run_at timestamptz, expires_at timestamptz,
+        expires_after_s double precision, on_unknown text, ordering_key text, adapter_ref text,
+        idempotency_key text, content_sha256 text, trace_id text, recipients jsonb)
+    join unnest(%(payloads)b::bytea[]) with ordinality as p (payload, place) on p.place = m.place
+), key_taken as (
+    insert into mailglass.event_keys (tenant_id, scope, key, subject_id, content_sha256)
+    select a.tenant_id, 'deliver', a.idempotency_key, a.message_id, decode(a.content_sha256, 'hex')
+    from asked a
+    where a.idempotency_key is not null
+    order by a.tenant_id, a.idempotency_key, a.place
+    on conflict do nothing
+    returning subject_id
+), fresh as (
+    select a.*
+    from asked a
+    where a.idempotency_key is null or exists (select from key_taken k where k.subject_id = a.message_id)
+), message as (
+    insert into mailglass.messages (
+        id, tenant_id, stream, mailable, authenticates, mail_from, payload, payload_sha256, payload_bytes,
+        rfc_message_id, settings, state, run_at, expires_at, on_unknown, ordering_key, adapter_ref,
+        idempotency_key, trace_id
+    )
+    select f.message_id, f.tenant_id, f.stream, f.mailable, f.authenticates, f.mail_from, f.payload,
+           decode(f.payload_sha256, 'hex'), f.payload_bytes, f.rfc_message_id, f.settings, f.state,
+           coalesce(f.run_at, now()),
+           coalesce(f.expires_at, coalesce(f.run_at, now()) + make_interval(secs => f.expires_after_s)),
+           f.on_unknown, f.ordering_key, f.adapter_ref, f.idempotency_key, f.trace_id
+    from fresh f
+    returning id
+), recipient as (
+    select f.message_id, f.tenant_id, f.state, f.event_type, f.code, f.trace_id, r.*,
+           mailglass.genesis_hash(r.id) as genesis
+    from fresh f
+    cross join jsonb_to_recordset(f.recipients)
+        as r (id uuid, kind text, position smallint, address text, address_key text, event_payload jsonb)
+), delivery as (
+    insert into mailglass.deliveries (
+        id, message_id, tenant_id, kind, position, address, address_key, state, seq, prior_hash, chain_hash,
+        code
+    )
+    select r.id, message.id, r.tenant_id, r.kind, r.position, r.address, r.address_key, r.state, 1, r.genesis,
+           mailglass.event_hash(r.tenant_id, r.id, 1, r.event_type, now(), now(), null, r.event_payload, null,
+               r.trace_id, r.genesis),
+           r.code
+    from recipient r join message on message.id = r.message_id
+    returning id, message_id, position, prior_hash, chain_hash
+), event as (
+    insert into mailglass.events (
+        tenant_id, delivery_id, seq, type, occurred_at, recorded_at, payload, trace_id, prev_hash, hash
+    )
+    select r.tenant_id, d.id, 1, r.event_type, now(), now(), r.event_payload, r.trace_id, d.prior_hash,
+           d.chain_hash
+    from delivery d join recipient r on r.id = d.id
+)
+select message_id, id from delivery where position = 0;

@@ -11,7 +11,7 @@ import pytest
 from mailglass.ledger.sql import queries
 from tests_paths import PACKAGE
 
-PARAMETER = re.compile(r"%\((\w+)\)s")
+PARAMETER = re.compile(r"%\((\w+)\)[sb]")
 STATEMENT = re.compile(
     r"^\s*(select|insert|update|delete|truncate|with|alter|create|drop)\s", re.IGNORECASE
 )
@@ -38,7 +38,7 @@ def test_every_query_is_used(name: str) -> None:
 def test_every_parameter_is_cast_and_every_table_qualified(name: str) -> None:
     """No statement relies on guessing a type or on the search path."""
     text = ALL[name]
-    assert re.findall(r"%\(\w+\)s(?!::)", text) == []
+    assert re.findall(r"%\(\w+\)[sb](?!::)", text) == []
     ours = "(messages|deliveries|events|event_keys|suppressions|webhook_receipts|rate_buckets|migrations)"
     assert (
         re.findall(rf"\b(?:from|join|into|update|truncate|table) {ours}\b", text, re.IGNORECASE)

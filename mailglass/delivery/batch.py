@@ -1,0 +1,81 @@
+"""Batches: many mails checked with few questions and queued with few statements, in their order."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from mailglass.deliveries import Delivery
+from mailglass.delivery.freeze import Frozen
+from mailglass.errors import MailglassError
+from mailglass.ledger.store import Store
+from mailglass.message import Message, Stream
+from mailglass.suppression import Suppression
+
+STATEMENT_MAX: Final = 500
+"""Messages in one statement; the figures stop rising well before it."""
+_BINARY: Final = ("payload_sha256", "content_sha256")
+_MOMENTS: Final = ("run_at", "expires_at")
+_DOCUMENTS: Final = ("settings", "recipients")
+
+
+@dataclass(slots=True, kw_only=True)
+class Item:
+    """One mail of a batch on its way: what it became so far, or the error that refused it."""
+
+    message: Message | None = None
+    frozen: Frozen | None = None
+    error: MailglassError | None = None
+    delivery: Delivery | None = None
+
+
+def suppressions_of(
+    store: Store, tenant_id: str, messages: Sequence[Message]
+) -> Callable[[Sequence[str], Stream], Sequence[Suppression]]:
+    """Ask once a stream for everybody in the batch, and answer each message's question from that."""
+    asked: dict[Stream, set[str]] = {}
+    for message in messages:
+        values = asked.setdefault(message.stream, set())
+        for _, address in message.recipients:
+            values |= {address.key, address.domain_key}
+    found = {
+        stream: store.matching_suppressions(tenant_id, sorted(values), stream)
+        for stream, values in asked.items()
+    }
+
+    def answer(values: Sequence[str], stream: Stream) -> Sequence[Suppression]:
+        hits = found.get(stream, ())
+        return [hit for hit in hits if hit.value in set(values)] if hits else ()
+
+    return answer
+
+
+def queue_all(store: Store, tenant_id: str, frozen: Sequence[Frozen]) -> dict[UUID, Delivery]:
+    """Queue every message; the first delivery of each that is new, by message id.
+
+    Each statement is a transaction of its own: what was queued before an error stays queued.
+    """
+    first: dict[UUID, UUID] = {}
+    for start in range(0, len(frozen), STATEMENT_MAX):
+        part = frozen[start : start + STATEMENT_MAX]
+        documents = [_document(place, one) for place, one in enumerate(part, start=1)]
+        payloads = [one.parameters["payload"] for one in part]
+        first |= store.queue_messages(json.dumps(documents), payloads)
+    found = {one.id: one for one in store.deliveries_by_id(tenant_id, list(first.values()))}
+    return {message_id: found[delivery_id] for message_id, delivery_id in first.items()}
+
+
+def _document(place: int, frozen: Frozen) -> dict[str, object]:
+    kept = {name: value for name, value in frozen.parameters.items() if name != "payload"}
+    for name in _BINARY:
+        value = kept[name]
+        kept[name] = value.hex() if isinstance(value, bytes) else value
+    for name in _MOMENTS:
+        value = kept[name]
+        kept[name] = value.isoformat() if hasattr(value, "isoformat") else value
+    for name in _DOCUMENTS:
+        kept[name] = json.loads(str(kept[name]))
+    return kept | {"place": place, "message_id": str(kept["message_id"])}

@@ -1,0 +1,172 @@
+"""deliver_many: results in order, refusals beside the others, and nothing lost on the way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from front_desk import Greeting, count, front_desk, note, rows, write_templates
+from mailglass import (
+    BatchFailed,
+    Delivery,
+    DispatchState,
+    Message,
+    RateLimit,
+    RateLimitError,
+    SendError,
+    Stream,
+    SuppressedError,
+    Suppression,
+    SuppressionReason,
+    SuppressionScope,
+    TemplateError,
+    TenancyError,
+)
+from mailglass.adapters.fake import FakeAdapter
+from mailglass.delivery import batch
+from mailglass.errors import BatchFailedType
+
+
+def _gone(value: str) -> Suppression:
+    return Suppression(
+        scope=SuppressionScope.ADDRESS,
+        value=value,
+        reason=SuppressionReason.MANUAL,
+        source="test",
+    )
+
+
+def _states(deliveries: Sequence[Delivery]) -> list[str]:
+    return [one.state.value for one in deliveries]
+
+
+def test_every_mail_has_a_delivery_in_the_order_given(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over several statements, each mail once, each with its history."""
+    monkeypatch.setattr(batch, "STATEMENT_MAX", 7)
+    fake = FakeAdapter()
+    with front_desk(database_url, fake) as mail:
+        found = mail.deliver_many(
+            note(subject=f"mail {n}", cc="ann@mail.example") for n in range(20)
+        )
+        assert _states(found) == ["queued"] * 20
+        assert rows(database_url) == {"messages": 20, "deliveries": 40, "events": 40}
+        while mail.dispatch_due():
+            pass
+        subjects = {one.envelope.message_id: one.message.subject for one in fake.sent}
+        assert [subjects[one.message_id] for one in found] == [f"mail {n}" for n in range(20)]
+        assert mail.store.broken_chains() == ()
+
+
+def test_one_by_one_and_many_write_the_same_rows(database_url: str) -> None:
+    """M3: a batch is no second way to lose a field."""
+    fake = FakeAdapter()
+    full = note(
+        cc="ann@mail.example", bcc="bob@mail.example", reply_to="help@shop.example", html="<p>x</p>",
+        headers={"X-Order": "7"}, tags=["order"], metadata={"id": "7"}, authenticates=True,
+        idempotency_key="k",
+    )  # fmt: skip
+    with front_desk(database_url, fake) as mail:
+        mail.deliver_later(full.replace(idempotency_key="other"))
+        mail.deliver_many([full])
+        mail.dispatch_due()
+        one, many = fake.sent
+        assert one.message == many.message
+        claims = [mail.store.list_deliveries(tenant_id="default", limit=10)]
+    assert len(claims[0]) == 6
+    import psycopg  # noqa: PLC0415 - only here
+
+    with psycopg.connect(database_url) as owner:
+        told = owner.execute(
+            "select count(distinct (stream, authenticates, mail_from, settings, on_unknown, adapter_ref,"
+            " expires_at - created_at < interval '16 minutes')) from mailglass.messages"
+        ).fetchone()
+    assert told == (1,)
+
+
+@pytest.mark.parametrize("place", [0, 3, 6])
+def test_a_refused_mail_holds_up_no_other(database_url: str, place: int) -> None:
+    """Row 78: whichever place it has, the others are queued and it says why."""
+    messages = [note(to=f"u{number}@mail.example") for number in range(7)]
+    with front_desk(database_url) as mail:
+        mail.suppress(_gone(f"u{place}@mail.example"))
+        found = mail.deliver_many(messages)
+        assert isinstance(found[place].error, SuppressedError)
+        assert _states(found)[place] == "suppressed"
+        assert _states(found).count("queued") == 6
+        refused = mail.store.list_deliveries(tenant_id="default", state=DispatchState.SUPPRESSED)
+        assert len(refused) == 1
+
+
+def test_a_mail_that_does_not_render_is_refused_alone(database_url: str, tmp_path: object) -> None:
+    """A typed error in its place, and no row for it."""
+    folder = write_templates(tmp_path, greeting__html="<p>{{ name.first }}</p>")  # type: ignore[arg-type]  # a Path
+    with front_desk(database_url, templates=(folder,)) as mail:
+        found = mail.deliver_many([note(), Greeting(name="Zoë"), note()])
+        assert _states(found) == ["queued", "failed", "queued"]
+        assert isinstance(found[1].error, TemplateError)
+        assert found[1].mailable == Greeting.qualified_name()
+    assert count(database_url, "messages") == 2
+
+
+def test_a_limit_that_runs_out_refuses_the_rest(database_url: str) -> None:
+    """Tokens are taken in order."""
+    with front_desk(database_url, rate_limit_per_domain=RateLimit(capacity=3, per_s=0.001)) as mail:
+        found = mail.deliver_many([note(stream=Stream.OPERATIONAL)] * 5)
+    assert _states(found) == ["queued"] * 3 + ["failed"] * 2
+    assert all(isinstance(one.error, RateLimitError) for one in found[3:])
+
+
+def test_one_key_in_a_batch_and_after_it_is_one_mail(database_url: str) -> None:
+    """Row 77: also when both stand in the same statement."""
+    with front_desk(database_url) as mail:
+        twice = mail.deliver_many([note(idempotency_key="k"), note(idempotency_key="k")])
+        again = mail.deliver_many([note(), note(idempotency_key="k")])
+        other = mail.deliver_many([note(idempotency_key="k", subject="Another")])
+        assert twice[0].id == twice[1].id == again[1].id
+        assert isinstance(other[0].error, SendError)
+        assert other[0].error.code == "idempotency_mismatch"
+    assert count(database_url, "messages") == 2
+
+
+@pytest.mark.parametrize(
+    ("recipients", "kind", "failures"),
+    [
+        (["gone@mail.example", "ann@mail.example"], BatchFailedType.PARTIAL_FAILURE, 1),
+        (["gone@mail.example"], BatchFailedType.ALL_FAILED, 1),
+    ],
+)
+def test_a_caller_may_ask_for_an_exception(
+    database_url: str, recipients: list[str], kind: BatchFailedType, failures: int
+) -> None:
+    """After the others were queued."""
+    messages: list[Message] = [note(to=address) for address in recipients]
+    with front_desk(database_url) as mail:
+        mail.suppress(_gone("gone@mail.example"))
+        with pytest.raises(BatchFailed) as caught:
+            mail.deliver_many(messages, raise_on_failure=True)
+        assert caught.value.type is kind
+        assert len(caught.value.failures) == failures
+        assert len(mail.store.list_deliveries(tenant_id="default")) == len(recipients)
+
+
+def test_nothing_is_a_batch_too(database_url: str) -> None:
+    """No mail, no row, no error."""
+    with front_desk(database_url) as mail:
+        assert mail.deliver_many([]) == ()
+        assert mail.deliver_many([], raise_on_failure=True) == ()
+
+
+def test_without_a_tenant_no_mail_is_taken(database_url: str) -> None:
+    """Row 71."""
+    with front_desk(database_url, default_tenant=None) as mail, pytest.raises(TenancyError):
+        mail.deliver_many([note()])
+
+
+def test_adeliver_many_is_deliver_many(database_url: str) -> None:
+    """The async twin."""
+    with front_desk(database_url) as mail:
+        assert _states(asyncio.run(mail.adeliver_many([note(), note()]))) == ["queued", "queued"]
