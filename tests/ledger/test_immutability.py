@@ -6,8 +6,9 @@ import psycopg
 import pytest
 
 from front_desk import front_desk, note
-from mailglass import EventLedgerImmutableError
+from mailglass import EventLedgerImmutableError, SendError
 from mailglass.errors import EventLedgerImmutableErrorType as Attempt
+from mailglass.errors import SendErrorType
 from mailglass.ledger.faults import translate, translated
 from mailglass.ledger.sql import queries
 
@@ -240,6 +241,15 @@ def test_a_settled_message_stays_settled_and_frozen(ledger_url: str, statement: 
     with _as(ledger_url, "mailglass_app") as connection, pytest.raises(psycopg.Error) as caught:
         connection.execute(statement.encode())
     assert caught.value.sqlstate == "45A03"
+
+
+def test_a_wrong_step_through_mailglass_is_a_typed_error(ledger_url: str) -> None:
+    """What the dispatch machine does not have is an invalid transition."""
+    with front_desk(ledger_url) as mail:
+        with pytest.raises(SendError) as caught, mail.store.connection() as connection:
+            connection.execute("update mailglass.messages set state = 'queued'")
+        assert caught.value.type is SendErrorType.INVALID_TRANSITION
+        assert caught.value.code == "45A03"
 
 
 def test_no_role_of_ours_deletes_messages_or_deliveries(ledger_url: str) -> None:
