@@ -3,37 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, Final, Self
+from typing import Any, Self
 from uuid import UUID
 
-import psycopg
-from psycopg import sql
-from psycopg.rows import DictRow, dict_row
-from psycopg_pool import ConnectionPool
+from psycopg.rows import DictRow
 
 from mailglass.deliveries import Delivery, DispatchState, Outcome
 from mailglass.errors import Json
 from mailglass.events import Event, EventType, RejectReason
-from mailglass.ledger.faults import translated
+from mailglass.ledger.pool import Connection, Pool
 from mailglass.ledger.sql import query
 from mailglass.message import RecipientKind, Stream
 from mailglass.suppression import Suppression, SuppressionReason, SuppressionScope
 
 Row = Mapping[str, Any]
 Parameters = Mapping[str, object]
-
-_KEEPALIVE: Final = {
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 30_000,
-}
-"""Seconds, and milliseconds for the last: a dead host's session ends within about 30 s."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,11 +86,7 @@ class BrokenLink:
 
 
 class Store:
-    """Runs the named queries on a pool of autocommit connections, each statement a transaction.
-
-    The pool opens at the first use. ``role`` is taken with SET ROLE on every connection, so that a
-    process that logs in with more rights works with those of the application.
-    """
+    """Runs the named queries, each of them a transaction of its own."""
 
     def __init__(
         self,
@@ -112,30 +97,13 @@ class Store:
         connect_timeout_s: float = 10.0,
         statement_timeout_s: float = 30.0,
     ) -> None:
-        self._role = role
-        timeout_ms = int(statement_timeout_s * 1000)
-        self._pool: ConnectionPool[psycopg.Connection[DictRow]] = ConnectionPool(
+        self._pool = Pool(
             database_url,
-            kwargs={
-                "autocommit": True,
-                "row_factory": dict_row,
-                "application_name": "mailglass",
-                "connect_timeout": max(2, int(connect_timeout_s)),
-                "options": f"-c statement_timeout={timeout_ms} -c lock_timeout={timeout_ms} "
-                f"-c idle_in_transaction_session_timeout={timeout_ms} -c synchronous_commit=on",
-                **_KEEPALIVE,
-            },
-            configure=self._configure,
-            min_size=0,
-            max_size=connections_max,
-            timeout=connect_timeout_s,
-            open=False,
-            name="mailglass",
+            role=role,
+            connections_max=connections_max,
+            connect_timeout_s=connect_timeout_s,
+            statement_timeout_s=statement_timeout_s,
         )
-
-    def _configure(self, connection: psycopg.Connection[DictRow]) -> None:
-        if self._role is not None:
-            connection.execute(sql.SQL("set role {}").format(sql.Identifier(self._role)))
 
     def close(self) -> None:
         """Close every connection; the store cannot be used afterwards."""
@@ -149,13 +117,9 @@ class Store:
         """Close the pool."""
         self.close()
 
-    @contextmanager
-    def connection(self) -> Iterator[psycopg.Connection[DictRow]]:
+    def connection(self) -> AbstractContextManager[Connection]:
         """Lend an autocommit connection; errors about our own rules arrive as ours."""
-        if self._pool.closed:
-            self._pool.open()
-        with translated(), self._pool.connection() as connection:
-            yield connection
+        return self._pool.connection()
 
     def _rows(self, name: str, parameters: Parameters) -> list[DictRow]:
         with self.connection() as connection:

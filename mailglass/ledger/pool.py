@@ -1,0 +1,104 @@
+"""The pool of connections: autocommit, bounded in every wait, opened at first use, safe to fork."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, TypeAlias
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import ConnectionPool
+
+from mailglass.ledger.faults import translated
+
+Connection: TypeAlias = psycopg.Connection[DictRow]
+
+_KEEPALIVE: Final = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""Seconds, and milliseconds for the last: a dead host's session ends within about 30 s."""
+
+
+class Pool:
+    """Lends connections, each statement on them a transaction of its own.
+
+    ``role`` is taken with SET ROLE on every connection, so that a process that logs in with more
+    rights works with those of the application. A forked child gets connections of its own: two
+    processes on one connection would read each other's answers.
+    """
+
+    def __init__(
+        self,
+        database_url: str,
+        *,
+        role: str | None,
+        connections_max: int,
+        connect_timeout_s: float,
+        statement_timeout_s: float,
+    ) -> None:
+        self._database_url = database_url
+        self._role = role
+        self._connections_max = connections_max
+        self._connect_timeout_s = connect_timeout_s
+        self._statement_timeout_ms = int(statement_timeout_s * 1000)
+        self._inherited: list[ConnectionPool[Connection]] = []
+        self._begin()
+
+    def _begin(self) -> None:
+        self._lock = threading.Lock()
+        self._process_id = os.getpid()
+        self._is_open = False
+        timeout_ms = self._statement_timeout_ms
+        self._pool: ConnectionPool[Connection] = ConnectionPool(
+            self._database_url,
+            kwargs={
+                "autocommit": True,
+                "row_factory": dict_row,
+                "application_name": "mailglass",
+                "connect_timeout": max(2, int(self._connect_timeout_s)),
+                "options": f"-c statement_timeout={timeout_ms} -c lock_timeout={timeout_ms} "
+                f"-c idle_in_transaction_session_timeout={timeout_ms} -c synchronous_commit=on",
+                **_KEEPALIVE,
+            },
+            configure=self._configure,
+            min_size=0,
+            max_size=self._connections_max,
+            timeout=self._connect_timeout_s,
+            open=False,
+            name="mailglass",
+        )
+
+    def _configure(self, connection: Connection) -> None:
+        if self._role is not None:
+            connection.execute(sql.SQL("set role {}").format(sql.Identifier(self._role)))
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """Lend a connection; errors about our own rules arrive as ours.
+
+        Raises:
+            psycopg.OperationalError: the database cannot be reached, or all connections stay busy.
+
+        """
+        if self._process_id != os.getpid():
+            # The parent's connections stay the parent's; a child begins with one thread.
+            self._inherited.append(self._pool)
+            self._begin()
+        with self._lock:
+            if not self._is_open:
+                self._pool.open()
+                self._is_open = True
+        with translated(), self._pool.connection() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close every connection of this process; the pool cannot be used afterwards."""
+        if self._process_id == os.getpid():
+            self._pool.close()

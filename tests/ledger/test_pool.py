@@ -1,0 +1,69 @@
+"""The pool: bounded, forked and closed."""
+
+from __future__ import annotations
+
+import os
+
+import psycopg
+import pytest
+
+from front_desk import front_desk, note
+from mailglass.ledger.store import Store
+
+
+def _backend(store: Store) -> int:
+    with store.connection() as connection:
+        return connection.info.backend_pid
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # said by Python 3.12 and later
+def test_a_forked_child_has_connections_of_its_own(database_url: str) -> None:
+    """A preforking server that used mailglass before the fork never mixes up two answers."""
+    with front_desk(database_url) as mail:
+        mail.deliver(note())
+        before = _backend(mail.store)
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            with os.fdopen(writer, "w") as told:
+                told.write(f"{_backend(mail.store)} {mail.deliver(note()).state}")
+            os._exit(0)
+        os.close(writer)
+        with os.fdopen(reader) as said:
+            theirs, state = said.read().split()
+        assert os.waitpid(child, 0)[1] == 0
+        assert int(theirs) != before
+        assert state == "sent"
+        assert _backend(mail.store) == before
+        mail.deliver(note())
+
+
+def test_every_wait_of_a_session_has_an_end(database_url: str) -> None:
+    """A lost lock or a slow statement holds nobody for ever; a commit is on disk."""
+    with Store(database_url, statement_timeout_s=7) as store, store.connection() as connection:
+        for name in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
+            row = connection.execute(f"show {name}".encode()).fetchone()
+            assert row is not None
+            assert row[name] == "7s"
+        row = connection.execute("show synchronous_commit").fetchone()
+        assert row == {"synchronous_commit": "on"}
+
+
+def test_the_role_is_taken_on_every_connection(database_url: str) -> None:
+    """A process that logs in as somebody with more rights works with the application's."""
+    with Store(database_url, role="mailglass_app") as store, store.connection() as connection:
+        assert connection.execute("select current_user").fetchone() == {
+            "current_user": "mailglass_app"
+        }
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("delete from mailglass.messages")
+
+
+def test_closing_twice_is_no_error(database_url: str) -> None:
+    """A with block inside another."""
+    store = Store(database_url)
+    _backend(store)
+    store.close()
+    store.close()
+    with pytest.raises(psycopg.OperationalError):
+        _backend(store)
