@@ -108,7 +108,7 @@ class Mailglass:
         self._tenancy = tenancy or ContextTenancy(settings.default_tenant)
         self._checks = tuple(checks)
         self._clock = clock
-        self._renderer = Renderer(settings.templates)
+        self._renderer = Renderer(settings.templates, css_inliner=settings.css_inliner)
         role = settings.database_role or ("mailglass_app" if database.is_embedded else None)
         self.store = Store(
             database.url,

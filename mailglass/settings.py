@@ -48,6 +48,14 @@ class SmtpSecuritySetting(StrEnum):
     NONE = "none"
 
 
+@unique
+class CssInliner(StrEnum):
+    """Who matches a template's CSS to its elements; css-inline needs the extra ``inline``."""
+
+    PREMAILER = "premailer"
+    CSS_INLINE = "css-inline"
+
+
 class RateLimit(BaseModel):
     """A token bucket: ``capacity`` recipients at once, refilled by ``per_s`` recipients a second."""
 
@@ -96,6 +104,7 @@ class Settings(BaseSettings):
 
     templates: tuple[Path, ...] = ()
     """Folders with templates, searched in order before the folders beside the mailables."""
+    css_inliner: CssInliner = CssInliner.PREMAILER
     attachments_root: Path | None = None
     """The only folder that attachment paths may name files in."""
 

@@ -17,6 +17,7 @@ _COMMANDS: Final = {
     "demo": "Send real mail through a real SMTP server on this machine.",
     "events": "Show the history of a delivery.",
     "migrate": "Bring the database's schema up to date.",
+    "templates": "List templates: compiled once or inlined per mail, and why.",
     "worker": "Send queued mail until it is told to stop.",
 }
 

@@ -1,16 +1,19 @@
-"""CSS inlining by premailer, with every way to the network closed and the input bounded first."""
+"""CSS inlining of a finished mail, with every way to the network closed and the input bounded."""
 
 from __future__ import annotations
 
-import logging
 import re
 import sys
-from typing import Any, Final
+from itertools import chain
+from typing import Final
 
 from lxml import etree
 
 from mailglass import limits
-from mailglass.errors import TemplateError, TemplateErrorType
+from mailglass.errors import ConfigError, TemplateError, TemplateErrorType
+from mailglass.rendering.compiling.engines import Engine
+from mailglass.rendering.compiling.scanning import Piece, Tag, scan
+from mailglass.rendering.compiling.styling import Page, applied, edits, matches
 
 _HAS_STYLE: Final = re.compile(r"<style[\s>]", re.IGNORECASE)
 _STYLE: Final = re.compile(r"<style\b[^>]*>(.*?)</style", re.IGNORECASE | re.DOTALL)
@@ -21,37 +24,58 @@ _CSS_COMMENT: Final = re.compile(r"/\*.*?(?:\*/|\Z)", re.DOTALL)
 _CSS_ESCAPE: Final = re.compile(r"\\([0-9a-fA-F]{1,6})\s?|\\(.)", re.DOTALL)
 _SURROGATES: Final = range(0xD800, 0xE000)
 _MSO_COMMENT: Final = re.compile(r"<!--.*?-->", re.DOTALL)
+_CLOSED_BY_THE_NEXT: Final = {
+    "li": {"li"}, "p": {"p"}, "td": {"td", "th"}, "th": {"td", "th"}, "dd": {"dd", "dt"},
+    "dt": {"dd", "dt"}, "option": {"option"},
+}  # fmt: skip
 
 
-def inline_css(html: str, *, template: str) -> str:
+def inline_css(html: str, *, template: str, engine: Engine = Engine.PREMAILER) -> str:
     """Return the HTML with the rules of its ``<style>`` elements written into the elements.
 
-    The ``<style>`` elements stay, for ``@media`` and ``:hover``. HTML without one is returned as it
-    is.
+    Only ``style`` attributes, and the ``width``, ``height``, ``bgcolor``, ``align`` and ``valign``
+    that Outlook reads, are added: everything else stays as it is, to the byte. The ``<style>``
+    elements stay, for ``@media`` and ``:hover``.
 
     Raises:
         TemplateError: ``inliner_failed`` for an element or rule that would fetch something, for
-            more nesting, elements, rules or bytes than premailer bears (it drops what lies too
-            deep), and when premailer itself fails.
+            more nesting, elements, rules or bytes than the inliners bear (they drop what lies too
+            deep, or crash), and when the inliner itself fails.
 
     """
-    if _FORBIDDEN.search(_MSO_COMMENT.sub("", html)):
-        raise _refused(
-            template, "link, base, script, object, iframe and embed elements are refused"
-        )
+    check_markup(html, template)
     if _HAS_STYLE.search(html) is None:
         return html
-    _check_sheets(html, template)
-    _check_tree(html, template)
+    check_sheets(html, template)
+    pieces = list(scan(html))
+    check_tree(html, pieces, template, engine)
     try:
-        return _transform(html)
+        page = Page()
+        for piece in pieces:
+            page.add("", piece, html)
+        rules = page.rules()
+        if not rules:
+            return html
+        changes = edits(page, rules, matches(page, rules, (), engine))
+        return applied(html, chain.from_iterable(changes.values()))
+    except ConfigError:
+        raise
     except Exception as error:
         raise _refused(
             template, f"the CSS could not be inlined ({type(error).__name__})"
         ) from error
 
 
-def _check_sheets(html: str, template: str) -> None:
+def check_markup(html: str, template: str) -> None:
+    """Refuse elements that fetch or run something."""
+    if _FORBIDDEN.search(_MSO_COMMENT.sub("", html)):
+        raise _refused(
+            template, "link, base, script, object, iframe and embed elements are refused"
+        )
+
+
+def check_sheets(html: str, template: str) -> None:
+    """Refuse rules that fetch or run something, and too many of them."""
     sheet = "\n".join(_STYLE.findall(html))
     plain = _CSS_ESCAPE.sub(_unescape, _CSS_COMMENT.sub("", sheet)).lower()
     if "@import" in plain:
@@ -70,14 +94,39 @@ def _unescape(found: re.Match[str]) -> str:
     return chr(point) if is_character else "\ufffd"
 
 
-def _check_tree(html: str, template: str) -> None:
+def check_tree(html: str, pieces: list[Piece], template: str, engine: Engine) -> None:
+    """Refuse more bytes, elements or nesting than the inliners bear."""
     if len(html.encode("utf-8", "surrogatepass")) > limits.INLINER_BYTES_MAX:
         raise _refused(template, f"more than {limits.INLINER_BYTES_MAX} bytes of HTML")
-    opened = html.count("<") - html.count("</")
-    if opened > limits.INLINER_ELEMENTS_MAX:
+    tags = [piece for piece in pieces if isinstance(piece, Tag)]
+    if sum(not tag.is_end for tag in tags) > limits.INLINER_ELEMENTS_MAX:
         raise _refused(template, f"more than {limits.INLINER_ELEMENTS_MAX} elements")
-    if opened > limits.INLINER_DEPTH_MAX and _depth(html) > limits.INLINER_DEPTH_MAX:
+    written = written_depth(tags)
+    if written <= limits.INLINER_DEPTH_MAX:
+        return
+    # Tags that are closed by others count too much here, so the parser has the last word; but
+    # css-inline's parser closes less and its walk overruns the stack.
+    is_far_too_deep = engine is Engine.CSS_INLINE and written > 2 * limits.INLINER_DEPTH_MAX
+    if is_far_too_deep or _depth(html) > limits.INLINER_DEPTH_MAX:
         raise _refused(template, f"elements nested more than {limits.INLINER_DEPTH_MAX} deep")
+
+
+def written_depth(tags: list[Tag]) -> int:
+    """Return how deep the tags nest, counting what is never closed as open."""
+    stack: list[str] = []
+    deepest = 0
+    for tag in tags:
+        if tag.is_end:
+            # An end tag that closes nothing near is ignored: only an honest one takes away.
+            if tag.name in stack[-8:]:
+                while stack.pop() != tag.name:
+                    continue
+        elif not tag.is_void:
+            if stack and stack[-1] in _CLOSED_BY_THE_NEXT.get(tag.name, ()):
+                stack.pop()
+            stack.append(tag.name)
+            deepest = max(deepest, len(stack))
+    return deepest
 
 
 def _depth(html: str) -> int:
@@ -89,41 +138,6 @@ def _depth(html: str) -> int:
         depth += 1 if event == "start" else -1
         deepest = max(deepest, depth)
     return deepest
-
-
-def _transform(html: str) -> str:
-    # Imported at the first use: premailer brings cssutils and requests, 130 ms together.
-    import cssutils  # noqa: PLC0415 - as said above
-    from premailer import Premailer  # noqa: PLC0415 - as said above
-
-    class Closed(Premailer):  # type: ignore[misc]  # premailer publishes no types
-        """A premailer that cannot fetch: cssutils would, whatever ``allow_network`` says."""
-
-        def _parse_css_string(self, css_body: str, validate: bool = False) -> Any:  # noqa: FBT001, FBT002 - premailer's own signature
-            quiet = cssutils.CSSParser(
-                loglevel=logging.CRITICAL, validate=validate, fetcher=lambda _url: (None, b"")
-            )
-            return quiet.parseString(css_body)
-
-        def _load_external(self, _url: str) -> str:
-            raise ValueError("nothing is fetched")
-
-    cssutils.log.setLevel(logging.CRITICAL)
-    return str(
-        Closed(
-            html,
-            allow_network=False,
-            allow_loading_external_files=False,
-            disable_validation=True,
-            keep_style_tags=True,
-            strip_important=False,
-            align_floating_images=False,
-            remove_unset_properties=False,
-            cache_css_parsing=False,
-            disable_leftover_css=True,
-            cssutils_logging_level=logging.CRITICAL,
-        ).transform(pretty_print=False)
-    )
 
 
 def _refused(template: str, reason: str) -> TemplateError:

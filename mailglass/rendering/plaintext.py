@@ -1,15 +1,31 @@
-"""The text part made from HTML: what a reader would read aloud, with links spelled out."""
+"""The text part made from HTML: what a reader would read aloud, with links spelled out.
+
+``pieces`` turns tags into a stream of text with control characters for breaks, cells and links;
+``finished`` makes the text of it. A template's text is derived by running only the first at compile
+time, so both ways give the same text.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from html import unescape
 from typing import Final
 
-from lxml import html as lxml_html
-from lxml.html import HtmlElement
+from mailglass.rendering.compiling.scanning import VOID, Piece, Tag, attribute_text, scan
 
-_DROPPED: Final = frozenset({"head", "script", "style", "title", "template", "svg", "noscript"})
+BREAK: Final = "\x01"
+GAP: Final = "\x01\x01"
+CELL: Final = "\x02"
+LINK: Final = "\x03"
+TARGET: Final = "\x04"
+END: Final = "\x05"
+NOTHING: Final = "\x06"
+"""Keeps apart what a tag kept apart, where Jinja would strip white space; it vanishes."""
+
+_DROPPED: Final = frozenset({
+    "head", "script", "style", "title", "template", "svg", "noscript", "textarea", "select",
+})  # fmt: skip
 _BLOCKS: Final = frozenset({
     "address", "article", "aside", "blockquote", "body", "center", "dd", "div", "dl", "dt", "figure", "footer",
     "form", "h1", "h2", "h3", "h4", "h5", "h6", "header", "li", "main", "nav", "ol", "p", "pre", "section",
@@ -19,13 +35,23 @@ _SPACED: Final = frozenset(
     {"p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "table", "blockquote"}
 )
 _CELLS: Final = frozenset({"td", "th"})
+CLOSED_BY_THE_NEXT: Final = {
+    "li": {"li"}, "p": {"p"}, "td": {"td", "th"}, "th": {"td", "th"}, "dd": {"dd", "dt"},
+    "dt": {"dd", "dt"}, "option": {"option"},
+}  # fmt: skip
 _HIDDEN: Final = re.compile(
     r"display\s*:\s*none|mso-hide\s*:\s*all|visibility\s*:\s*hidden", re.IGNORECASE
 )
-_INVISIBLE: Final = re.compile("[\u00ad\u034f\u200b-\u200d\u2060\ufeff]")
-_SPACES: Final = re.compile(r"[ \t\r\n\f\u00a0]+")
-_LINE: Final = "\n"
-_GAP: Final = "\n\n"
+_INVISIBLE: Final = re.compile(
+    "[\u00ad\u034f\u200b-\u200d\u2060\ufeff\x00-\x08\x0b\x0e-\x1f\x7f-\x9f]"
+)
+_SPACES: Final = re.compile("[ \t\r\n\f\u00a0]+")
+ODD: Final = re.compile(
+    "[\t\r\n\f\u00a0\u00ad\u034f\u200b-\u200d\u2060\ufeff\x00-\x08\x0b\x0e-\x1f\x7f-\x9f]|  "
+)
+"""What ``flowing`` would change."""
+_LINK: Final = re.compile("\x03([^\x03-\x05]*)\x04([^\x03-\x05]*)\x05")
+_LEFT_OVER: Final = re.compile("[\x03-\x06]")
 
 
 def plain_text(html: str) -> str:
@@ -34,75 +60,134 @@ def plain_text(html: str) -> str:
     Hidden elements (a preheader, MSO fallbacks), comments, scripts and styles are left out; a link
     becomes ``label (url)``; an image its alternative text; a row of a table one line.
     """
-    if not html.strip():
-        return ""
-    root = lxml_html.document_fromstring(html, parser=lxml_html.HTMLParser(huge_tree=True))
-    return _tidied("".join(_walk(root)))
+    return finished("".join(text for _, text in pieces(scan(html), html)))
 
 
-def _walk(root: HtmlElement) -> Iterator[str]:
-    """Yield text and line breaks in document order, without recursion: mails nest deeply."""
-    pending: list[HtmlElement | str] = [root]
-    while pending:
-        item = pending.pop()
-        if isinstance(item, str):
-            yield item
-            continue
-        if _is_dropped(item):
-            continue
-        before, after = _edges(item)
-        yield before
-        pending.append(after)
-        for child in reversed(item):
-            if child.tail:
-                pending.append(_flowing(child.tail))
-            pending.append(child)
-        if item.text:
-            pending.append(_flowing(item.text))
+def pieces(found: Iterable[Piece], html: str) -> Iterator[tuple[Piece, str]]:
+    """Yield each piece that shows with its text, and each end that belongs to it."""
+    shown = Shown()
+    for piece in found:
+        if isinstance(piece, Tag):
+            yield piece, "".join(shown.tag(piece))
+        elif piece.kind == "text" and not shown.is_hidden:
+            yield piece, flowing(unescape(html[piece.start : piece.end]))
 
 
-def _is_dropped(element: HtmlElement) -> bool:
-    if not isinstance(element.tag, str) or element.tag in _DROPPED:
+class Shown:
+    """Follows the tags of a mail and tells what each adds to the text."""
+
+    def __init__(self) -> None:
+        self._open: list[tuple[str, str]] = []
+        self._hidden_from: int | None = None
+
+    @property
+    def is_hidden(self) -> bool:
+        """Tell whether the place is inside something that does not show."""
+        return self._hidden_from is not None
+
+    def tag(self, tag: Tag) -> Iterator[str]:
+        """Take the next tag; yield the text before and after what it changes."""
+        if tag.is_end:
+            yield from self._closed(tag.name)
+            return
+        if self._open and self._open[-1][0] in CLOSED_BY_THE_NEXT.get(tag.name, ()):
+            yield from self._closed(self._open[-1][0])
+        if tag.name in VOID:
+            if not self.is_hidden and not is_dropped(tag):
+                yield edges(tag)[0]
+            return
+        self._open.append((tag.name, "" if self.is_hidden else edges(tag)[1]))
+        if self.is_hidden:
+            return
+        if is_dropped(tag):
+            self._hidden_from = len(self._open)
+            self._open[-1] = (tag.name, "")
+            return
+        yield edges(tag)[0]
+
+    def _closed(self, name: str) -> Iterator[str]:
+        if all(name != opened for opened, _ in self._open[-32:]):
+            return
+        while self._open:
+            opened, after = self._open.pop()
+            if self._hidden_from is not None and len(self._open) < self._hidden_from:
+                self._hidden_from = None
+            elif not self.is_hidden:
+                yield after
+            if opened == name:
+                return
+
+
+def is_dropped(tag: Tag) -> bool:
+    """Tell whether an element is left out with all that is in it."""
+    if tag.name in _DROPPED or tag.attribute("hidden") is not None:
         return True
-    hidden = "hidden" in element.attrib or _HIDDEN.search(element.get("style", "")) is not None
-    return hidden or element.get("data-mg-plaintext") == "skip"
+    style, mark = tag.attribute("style"), tag.attribute("data-mg-plaintext")
+    if style is not None and _HIDDEN.search(attribute_text(style.value)) is not None:
+        return True
+    return mark is not None and mark.value == "skip"
 
 
-def _edges(element: HtmlElement) -> tuple[str, str]:
-    match element.tag:
+def edges(tag: Tag) -> tuple[str, str]:
+    """Return what stands before and after the content of an element."""
+    match tag.name:
         case "br":
-            return _LINE, ""
+            return BREAK, ""
         case "hr":
-            return f"{_LINE}---{_LINE}", ""
+            return f"{BREAK}---{BREAK}", ""
         case "img":
-            return _flowing(element.get("alt", "")), ""
+            return _value(tag, "alt"), ""
         case "li":
-            return f"{_LINE}- ", _LINE
+            return f"{BREAK}- ", BREAK
         case "a":
-            return "", _target(element)
-        case tag if tag in _CELLS:
-            return "", "  "
-        case tag if tag in _SPACED:
-            return _GAP, _GAP
-        case tag if tag in _BLOCKS:
-            return _LINE, _LINE
+            return LINK, f"{TARGET}{_value(tag, 'href')}{END}"
+        case name if name in _CELLS:
+            return "", CELL
+        case name if name in _SPACED:
+            return GAP, GAP
+        case name if name in _BLOCKS:
+            return BREAK, BREAK
         case _:
             return "", ""
 
 
-def _target(link: HtmlElement) -> str:
-    target = link.get("href", "").strip()
-    label = "".join(link.itertext()).strip()
-    if not target or target.startswith("#") or target.removeprefix("mailto:") == label:
-        return ""
-    return f" ({target})" if label else target
+def _value(tag: Tag, name: str) -> str:
+    found = tag.attribute(name)
+    return "" if found is None else flowing(attribute_text(found.value))
 
 
-def _flowing(text: str) -> str:
+def flowing(text: str) -> str:
+    """Return a text as it flows: white space is one space, what cannot be seen is gone."""
     return _SPACES.sub(" ", _INVISIBLE.sub("", text))
 
 
-def _tidied(text: str) -> str:
-    lines = [re.sub(r" {2,}", "  ", line).strip() for line in text.split("\n")]
-    joined = re.sub(r"\n{3,}", "\n\n", "\n".join(lines))
-    return joined.strip() + "\n" if joined.strip() else ""
+def finished(text: str) -> str:
+    """Return the text part of a stream of text and marks.
+
+    By replacing alone where it can: patterns that begin with a space cost five times as much.
+    """
+    text = _at_most(1, " ", text.replace(NOTHING, ""))
+    if LINK in text:
+        text = _LINK.sub(_spelled, text)
+    if LINK in text or TARGET in text or END in text:
+        text = _LEFT_OVER.sub("", text)
+    for mark in (CELL, BREAK):
+        text = text.replace(f" {mark}", mark).replace(f"{mark} ", mark)
+    text = _at_most(1, CELL, text)
+    text = text.replace(f"{CELL}{BREAK}", BREAK).replace(f"{BREAK}{CELL}", BREAK)
+    text = _at_most(2, BREAK, text).strip(f" {BREAK}{CELL}")
+    return text.replace(BREAK, "\n").replace(CELL, "  ") + "\n" if text else ""
+
+
+def _at_most(times: int, mark: str, text: str) -> str:
+    while mark * (times + 1) in text:
+        text = text.replace(mark * (times + 1), mark * times)
+    return text
+
+
+def _spelled(link: re.Match[str]) -> str:
+    label, target = link[1], link[2].strip(" ")
+    words = label.strip(f" {BREAK}{CELL}")
+    if not target or target.startswith("#") or target.removeprefix("mailto:") == words:
+        return label
+    return f"{label.rstrip(' ')} ({target})" if words else target

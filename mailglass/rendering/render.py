@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
+from typing import Final
 
 from mailglass.errors import ConfigError, ConfigErrorType
 from mailglass.mailable import Mailable
 from mailglass.message import Message
-from mailglass.rendering.inlining import inline_css
-from mailglass.rendering.plaintext import plain_text
+from mailglass.rendering.compiling.compiled import Mode, TemplateReport
+from mailglass.rendering.compiling.engines import Engine, check_engine
 from mailglass.rendering.templates import Templates
+
+PREVIEWS_CHECKED_MAX: Final = 4
+"""How many previews a template is checked on when it is compiled."""
 
 
 class Renderer:
     """Renders mailables; one for a process, safe to share between threads."""
 
-    def __init__(self, folders: Sequence[Path] = ()) -> None:
+    def __init__(self, folders: Sequence[Path] = (), *, css_inliner: str = "premailer") -> None:
         self._folders = tuple(folders)
+        self._engine = Engine(css_inliner)
+        check_engine(self._engine)
         self._templates: dict[Path | None, Templates] = {}
+        self._reports: dict[type[Mailable], TemplateReport] = {}
 
     def render(self, mailable: Mailable) -> Message:
         """Return the finished message of a mailable.
@@ -34,7 +42,8 @@ class Renderer:
         _check_definition(kind)
         variables = mailable.variables()
         templates = self._templates_beside(kind.folder())
-        html = templates.render(kind.template, variables)
+        self.report(kind)
+        html, text = templates.render_mail(kind.template, variables)
         return Message(
             sender=kind.sender,
             to=mailable.to(),
@@ -42,8 +51,8 @@ class Renderer:
             bcc=mailable.bcc(),
             reply_to=kind.reply_to or (),
             subject=templates.render_line(kind.subject, variables, name=f"{kind.__name__}.subject"),
-            text=_text(templates, kind.template, variables, html),
-            html=inline_css(html, template=kind.template),
+            text=text,
+            html=html,
             headers=mailable.headers(),
             attachments=mailable.attachments(),
             stream=kind.stream,
@@ -59,19 +68,60 @@ class Renderer:
             on_unknown=kind.on_unknown,
         )
 
+    def report(self, kind: type[Mailable]) -> TemplateReport:
+        """Return how the template of a mailable is rendered; the first call compiles it.
+
+        A compiled template is checked on the first previews of the mailable: each is rendered and
+        inlined as well, and where the two differ, or a preview cannot be made, the template falls
+        back to inlining each mail.
+
+        Raises:
+            TemplateError: when Jinja cannot compile it.
+            ConfigError: ``missing`` when the class lacks sender, subject or template.
+
+        """
+        found = self._reports.get(kind)
+        if found is None:
+            _check_definition(kind)
+            templates = self._templates_beside(kind.folder())
+            found = templates.compiled(kind.template).report
+            if found.mode is Mode.COMPILED:
+                reason = _first_difference(kind, templates)
+                if reason is not None:
+                    templates.fall_back(kind.template, reason)
+                    found = templates.compiled(kind.template).report
+            self._reports[kind] = found
+        return found
+
+    def report_file(self, name: str) -> TemplateReport:
+        """Return how a template of the configured folders is rendered.
+
+        Raises:
+            TemplateError: when Jinja cannot compile it.
+
+        """
+        return self._templates_beside(None).compiled(name).report
+
     def _templates_beside(self, folder: Path | None) -> Templates:
         found = self._templates.get(folder)
         if found is None:
             beside = () if folder is None else (folder / "templates", folder)
-            found = self._templates.setdefault(folder, Templates((*self._folders, *beside)))
+            found = self._templates.setdefault(
+                folder, Templates((*self._folders, *beside), self._engine)
+            )
         return found
 
 
-def _text(templates: Templates, name: str, variables: dict[str, object], html: str) -> str:
-    beside = name.replace(".html.jinja", ".txt.jinja")
-    if beside != name and templates.has(beside):
-        return templates.render(beside, variables)
-    return plain_text(html)
+def _first_difference(kind: type[Mailable], templates: Templates) -> str | None:
+    try:
+        for name, mailable in islice(kind.previews().items(), PREVIEWS_CHECKED_MAX):
+            variables = mailable.variables()
+            html, _ = templates.render_mail(kind.template, variables)
+            if html != templates.inlined(kind.template, variables):
+                return f"the preview {name} differs from the same mail inlined after rendering"
+    except Exception as error:  # noqa: BLE001 - a broken preview must not stop a real mail; it is told
+        return f"the previews cannot be rendered ({type(error).__name__})"
+    return None
 
 
 def _check_definition(kind: type[Mailable]) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -21,7 +23,23 @@ from jinja2 import (
 from jinja2 import TemplateError as JinjaError
 
 from mailglass import limits
-from mailglass.errors import SendError, SendErrorType, TemplateError, TemplateErrorType
+from mailglass.errors import (
+    MailglassError,
+    SendError,
+    SendErrorType,
+    TemplateError,
+    TemplateErrorType,
+)
+from mailglass.rendering.compiling.compiled import (
+    Compiled,
+    Mode,
+    ReadyMadeHtmlError,
+    compile_template,
+)
+from mailglass.rendering.compiling.engines import Engine, check_engine
+from mailglass.rendering.compiling.spoken import NotSpokenError
+from mailglass.rendering.inlining import inline_css
+from mailglass.rendering.plaintext import finished, plain_text
 
 _ATTRIBUTE: Final = re.compile(r"has no (?:attribute|element) '?([^']+)'?")
 _VARIABLE: Final = re.compile(r"'([^']+)' is undefined")
@@ -32,7 +50,12 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*")
 class Templates:
     """Compiles and renders the templates on one search path; threads may share it."""
 
-    def __init__(self, folders: Sequence[Path]) -> None:
+    def __init__(self, folders: Sequence[Path], engine: Engine = Engine.PREMAILER) -> None:
+        check_engine(engine)
+        self._engine = engine
+        self._compiled: dict[str, Compiled] = {}
+        self._texts: dict[str, bool] = {}
+        self._compiling = threading.Lock()
         self._environment = Environment(
             loader=FileSystemLoader([str(folder) for folder in folders]),
             autoescape=_escapes,  # noqa: S701 - all but .txt.jinja files are escaped
@@ -62,18 +85,92 @@ class Templates:
             SendError: ``rendering_failed`` when code called by the template raises.
 
         """
-        if _NAME.fullmatch(name) is None or ".." in name:
-            raise TemplateError(
-                "a template name is a relative path of letters, digits, '_', '-', '.' and '/'",
-                type=TemplateErrorType.JINJA_COMPILE,
-            )
+        _check_name(name)
         with _explained(name):
             return _capped(self._environment.get_template(name).render(variables), name)
+
+    def compiled(self, name: str) -> Compiled:
+        """Return a template compiled, or with the reasons why it cannot be; the first call compiles.
+
+        Raises:
+            TemplateError: when Jinja cannot compile it.
+            ConfigError: when the inliner is not installed.
+
+        """
+        found = self._compiled.get(name)
+        if found is None:
+            _check_name(name)
+            with self._compiling, _explained(name):
+                found = self._compiled.get(name)
+                if found is None:
+                    self._environment.get_template(name)
+                    found = compile_template(self._environment, name, self._engine)
+                    self._compiled[name] = found
+        return found
+
+    def fall_back(self, name: str, reason: str) -> None:
+        """Inline each mail of a template from now on, for a reason found by rendering it."""
+        report = self.compiled(name).report
+        self._compiled[name] = Compiled(
+            report=replace(report, mode=Mode.FALLBACK, reasons=(*report.reasons, reason))
+        )
+
+    def render_mail(self, name: str, variables: Mapping[str, object]) -> tuple[str, str]:
+        """Return the HTML of a mail with its styles in the elements, and its text.
+
+        Raises:
+            TemplateError, SendError: as ``render``, and ``inliner_failed``.
+
+        """
+        html = self._html(self.compiled(name), name, variables)
+        beside = name.replace(".html.jinja", ".txt.jinja")
+        if beside != name and self._has_text(beside):
+            return html, self.render(beside, variables)
+        return html, self._spoken(self.compiled(name), name, html, variables)
+
+    def _html(self, page: Compiled, name: str, variables: Mapping[str, object]) -> str:
+        if page.html is not None:
+            try:
+                with _explained(name):
+                    return _capped(page.html.render(variables), name)
+            except ReadyMadeHtmlError:
+                # Only this mail is inlined after rendering: its values bring elements of their own.
+                return self.inlined(name, variables)
+        return self.inlined(name, variables)
+
+    def _spoken(self, page: Compiled, name: str, html: str, variables: Mapping[str, object]) -> str:
+        # An iterator among the values is used up by the HTML.
+        if page.text is None or any(isinstance(one, Iterator) for one in variables.values()):
+            return plain_text(html)
+        try:
+            with _explained(name):
+                return finished(page.text.render(variables))
+        except NotSpokenError:
+            # A value of this mail brings HTML, whose text only the HTML tells.
+            return plain_text(html)
+
+    def inlined(self, name: str, variables: Mapping[str, object]) -> str:
+        """Render a template and inline the result: what a compiled template must be equal to."""
+        return inline_css(self.render(name, variables), template=name, engine=self._engine)
+
+    def _has_text(self, name: str) -> bool:
+        found = self._texts.get(name)
+        if found is None:
+            found = self._texts.setdefault(name, self.has(name))
+        return found
 
     def render_line(self, source: str, variables: Mapping[str, object], *, name: str) -> str:
         """Render a template given as text, such as a subject; nothing is escaped."""
         with _explained(name):
             return self._environment.from_string(source).render(variables)
+
+
+def _check_name(name: str) -> None:
+    if _NAME.fullmatch(name) is None or ".." in name:
+        raise TemplateError(
+            "a template name is a relative path of letters, digits, '_', '-', '.' and '/'",
+            type=TemplateErrorType.JINJA_COMPILE,
+        )
 
 
 def _escapes(name: str | None) -> bool:
@@ -98,7 +195,7 @@ def _explained(name: str) -> Iterator[None]:
         raise _missing(error, name) from error
     except JinjaError as error:
         raise _compile_error(error, name) from error
-    except (SendError, TemplateError):
+    except (MailglassError, ReadyMadeHtmlError, NotSpokenError):
         raise
     except Exception as error:
         where, line = _place(error.__traceback__, name)

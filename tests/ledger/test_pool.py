@@ -16,7 +16,9 @@ def _backend(store: Store) -> int:
         return connection.info.backend_pid
 
 
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # said by Python 3.12 and later
+@pytest.mark.filterwarnings(
+    "ignore:This process:DeprecationWarning"
+)  # said by Python 3.12 and later
 def test_a_forked_child_has_connections_of_its_own(database_url: str) -> None:
     """A preforking server that used mailglass before the fork never mixes up two answers."""
     with front_desk(database_url) as mail:

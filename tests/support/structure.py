@@ -30,6 +30,7 @@ OWNERS: dict[str, frozenset[str]] = {
     "jinja2": frozenset({"rendering"}),
     "premailer": frozenset({"rendering"}),
     "cssutils": frozenset({"rendering"}),
+    "css_inline": frozenset({"rendering"}),
     "lxml": frozenset({"rendering"}),
     "pydantic": frozenset({"mailable", "settings"}),
     "pydantic_settings": frozenset({"settings"}),

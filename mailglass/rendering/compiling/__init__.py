@@ -1,0 +1,1 @@
+"""Compile-once inlining: styles are written into a template's source, not into every mail."""
