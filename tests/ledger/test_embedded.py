@@ -115,10 +115,10 @@ class Person:
         self.home = ground / "home"
         self.home.mkdir()
         self.python = sys.executable
-        self.library = library_of_all()
+        self.packages = library_of_all()
         if name:
             os.chown(self.home, self.uid or 0, -1)
-            self.library = str(readable)
+            self.packages = str(readable)
             self.python = next(filter(self._can_use, self._interpreters()), "")
             if not self.python:
                 pytest.skip(f"the user {name} can reach no Python that has our packages")
@@ -141,7 +141,7 @@ class Person:
             stdout=subprocess.PIPE,
             text=True,
             cwd="/",
-            env={"PATH": os.environ["PATH"], "HOME": str(self.home), "PYTHONPATH": self.library}
+            env={"PATH": os.environ["PATH"], "HOME": str(self.home), "PYTHONPATH": self.packages}
             | env,
             user=self.uid,
             group=self.uid,
@@ -531,7 +531,7 @@ def test_programs_in_a_private_home_are_copied_rather_than_opened(
     private = ground / "private"
     private.mkdir(mode=0o700)
     root = Person(None, ground, readable)
-    root.library = copy_library(private) + os.pathsep + library_of_all()
+    root.packages = copy_library(private) + os.pathsep + library_of_all()
     root.home.chmod(0o755)
     for _ in range(2):
         with root.starts(root.home / "server", f"{ground}/copies") as child:
