@@ -37,7 +37,7 @@ BYTES = Attachment(filename="a.bin", content=b"x")
     ],
 )  # fmt: skip
 def test_what_is_no_mail_is_refused(changes: dict[str, object], code: str) -> None:
-    """Row 12 and the issue's own list: typed, before anything else happens."""
+    """Row 12: a typed error before anything else happens."""
     with pytest.raises(SendError) as caught:
         note(**changes)
     assert caught.value.type is SendErrorType.SERIALIZATION_FAILED
