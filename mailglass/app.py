@@ -204,13 +204,14 @@ class Mailglass:
                 ``adapter_failure``, ``preflight_rejected``, ``outcome_unknown`` and ``expired``
                 after it, with ``delivery_id``.
             TenancyError: no tenant is set.
-            psycopg.Error: the database cannot be reached; nothing is half-written.
+            psycopg.Error: the database cannot be reached. When that happens after the mail was
+                claimed, the provider may have it: look at the delivery before sending another.
 
         """
         message, tenant_id = self.render(mail), self._tenancy.current()
         queued = self._intake.queue(tenant_id, message)
         if not queued.is_new:
-            return self._known(tenant_id, queued.delivery_id)
+            return returned_or_raised(self._known(tenant_id, queued.delivery_id), None)
         error = self._dispatcher.dispatch(tenant_id, queued.message_id)
         return returned_or_raised(self._known(tenant_id, queued.delivery_id), error)
 

@@ -9,10 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from typing import Final
 from uuid import UUID
 
 from mailglass.adapters import Adapter
 from mailglass.address import parse_address
+from mailglass.deliveries import DispatchState
 from mailglass.delivery.outcome import (
     Jitter,
     class_of_error,
@@ -31,12 +33,16 @@ from mailglass.errors import (
     SuppressedError,
 )
 from mailglass.ids import new_id
+from mailglass.ledger.faults import DatabaseAwayError
 from mailglass.ledger.store import Claim, Store
 from mailglass.message import Message, RecipientKind, Tracking
 from mailglass.preflight import Check, Context, Phase, run
 from mailglass.settings import Settings
 from mailglass.suppression import Suppression, SuppressionReason, SuppressionScope
 from mailglass.telemetry import Signal, report
+
+_WRITES_MAX: Final = 3
+"""How often an attempt's verdicts are written before a cut connection is told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,13 +141,15 @@ class Dispatcher:
             settle(one, attempt=claim.attempt, settings=self.settings, jitter=self.jitter)
             for one in verdicts
         ]
-        state = self.store.finalize_attempt(
+        write = partial(
+            self.store.finalize_attempt,
             claim,
             provider=provider,
             verdicts=[one.row() for one in settled],
             retry_in_s=max((one.retry_in_s for one in settled), default=0.0),
             counts=counts_as_attempt(verdicts),
         )
+        state = _persistently(write)
         report(
             Signal.FENCED if state is None else Signal.SETTLED,
             level=logging.WARNING if state is None else logging.INFO,
@@ -152,6 +160,19 @@ class Dispatcher:
             state=state.value if state else None,
             attempt=claim.attempt,
         )
+
+
+def _persistently(write: Callable[[], DispatchState | None]) -> DispatchState | None:
+    """Write again over another connection when one was cut: the fencing token makes that safe.
+
+    Where the first writing took place after all, the second finds nothing left to settle.
+    """
+    for _ in range(_WRITES_MAX - 1):
+        try:
+            return write()
+        except DatabaseAwayError:
+            continue
+    return write()
 
 
 def outline(claim: Claim) -> Message:

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, Self
 from uuid import UUID
 
+from psycopg.errors import UniqueViolation
 from psycopg.rows import DictRow
 
 from mailglass.deliveries import Delivery, DispatchState, Outcome
@@ -141,10 +142,15 @@ class Store:
 
     def claim_message(self, tenant_id: str, message_id: UUID, *, lease_s: float) -> Claim | None:
         """Claim a due message; None when somebody else has it or nothing is to be done now."""
-        rows = self._rows(
-            "claim_message",
-            {"tenant_id": tenant_id, "message_id": message_id, "lease_s": lease_s},
-        )
+        try:
+            rows = self._rows(
+                "claim_message",
+                {"tenant_id": tenant_id, "message_id": message_id, "lease_s": lease_s},
+            )
+        except UniqueViolation as error:
+            if error.diag.constraint_name != "messages_one_in_flight":
+                raise
+            return None  # another message with its ordering key is on its way
         return _claim(rows[0]) if rows else None
 
     def finalize_attempt(

@@ -210,7 +210,8 @@ def _missing(error: UndefinedError, name: str) -> TemplateError:
     where, line = _place(error.__traceback__, name)
     text = error.message or ""
     found = _ATTRIBUTE.search(text) or _VARIABLE.search(text)
-    assign = found[1] if found else None
+    # The key of a subscript may be a recipient's data; only what could be a name is told.
+    assign = found[1] if found and found[1].isidentifier() else None
     return TemplateError(
         f"{where} line {line}: {assign or 'a value'} is missing",
         type=TemplateErrorType.MISSING_ASSIGN,

@@ -269,6 +269,10 @@ create trigger events_refuse_delete before delete on mailglass.events
     for each statement execute function mailglass.refuse_ledger_change();
 create trigger events_refuse_truncate before truncate on mailglass.events
     for each statement execute function mailglass.refuse_ledger_change();
+-- A statement that names a partitioned parent fires no statement trigger here, but row triggers.
+create trigger events_refuse_row before update or delete on mailglass.events
+    for each row execute function mailglass.refuse_ledger_change();
+alter table mailglass.events enable always trigger events_refuse_row;
 alter table mailglass.events enable always trigger events_refuse_update;
 alter table mailglass.events enable always trigger events_refuse_delete;
 alter table mailglass.events enable always trigger events_refuse_truncate;
@@ -284,7 +288,7 @@ begin
         ('queued', 'failed'),
         ('sending', 'sent'), ('sending', 'queued'), ('sending', 'failed'), ('sending', 'suppressed'),
         ('sending', 'unknown'),
-        ('unknown', 'sent'), ('unknown', 'queued'), ('unknown', 'failed'), ('unknown', 'unknown_final')
+        ('unknown', 'sent'), ('unknown', 'suppressed'), ('unknown', 'queued'), ('unknown', 'failed'), ('unknown', 'unknown_final')
     ) then
         raise exception '% may not follow %', new.state, old.state using errcode = '45A03';
     end if;

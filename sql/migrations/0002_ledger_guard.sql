@@ -27,6 +27,12 @@ begin
         end loop;
         return;
     end if;
+    if exists (
+        select from pg_inherits i join pg_trigger t on t.tgrelid in (i.inhrelid, i.inhparent)
+        where t.tgname = 'events_refuse_update'
+    ) then
+        raise exception 'the event ledger is append-only: inheritance refused' using errcode = '45A02';
+    end if;
     for command in select objid, object_identity, command_tag from pg_event_trigger_ddl_commands() loop
         -- A table or function that was renamed or moved has another name here, but the same triggers.
         if command.objid in (

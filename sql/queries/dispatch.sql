@@ -260,6 +260,9 @@ cross join lateral (
     from mailglass.messages m
     where m.state = 'queued' and m.stream = s.stream and m.run_at <= clock_timestamp()
       and (m.expires_at is null or m.expires_at > clock_timestamp())
+      and not exists (
+          select from mailglass.messages o
+          where o.tenant_id = m.tenant_id and o.ordering_key = m.ordering_key and o.state = 'sending')
     order by m.run_at, m.id
     limit %(limit)s::integer
 ) due

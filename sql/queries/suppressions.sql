@@ -9,10 +9,16 @@ where s.tenant_id = %(tenant_id)s::text
 order by array_position(array['address', 'domain', 'address_stream'], s.scope), s.value;
 
 -- name: add_suppression
--- A complaint is never replaced by a lesser reason.
+-- A complaint is never replaced by a lesser reason, nor a standing refusal by one that ends.
 insert into mailglass.suppressions as s (id, tenant_id, scope, value, stream, reason, source, expires_at)
 values (%(id)s::uuid, %(tenant_id)s::text, %(scope)s::text, %(value)s::text, %(stream)s::text,
         %(reason)s::text, %(source)s::text, %(expires_at)s::timestamptz)
 on conflict (tenant_id, value, scope, (coalesce(stream, ''))) do update
-set reason = excluded.reason, source = excluded.source, expires_at = excluded.expires_at, updated_at = now()
+set reason = case when s.expires_at is null and excluded.expires_at is not null then s.reason
+        else excluded.reason end,
+    source = case when s.expires_at is null and excluded.expires_at is not null then s.source
+        else excluded.source end,
+    expires_at = case when s.expires_at is null or excluded.expires_at is null then null
+        else greatest(s.expires_at, excluded.expires_at) end,
+    updated_at = now()
 where s.reason <> 'complaint' or excluded.reason = 'complaint';

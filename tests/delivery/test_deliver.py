@@ -316,6 +316,46 @@ def test_one_key_is_one_mail(database_url: str) -> None:
     assert len(fake.sent) == 2
 
 
+def test_a_repeated_key_of_a_failed_mail_tells_of_the_failure(database_url: str) -> None:
+    """The second call learns what the first did."""
+    fake = FakeAdapter()
+    fake.next(FakeMode.REJECT_PERMANENT)
+    with front_desk(database_url, fake) as mail:
+        for _ in range(2):
+            with pytest.raises(SendError) as caught:
+                mail.deliver(note(idempotency_key="order-8"))
+            assert caught.value.failure_class is FailureClass.PERMANENT
+
+
+def test_one_mail_of_an_ordering_key_is_in_flight(database_url: str) -> None:
+    """The others wait their turn and stop nobody else."""
+    fake = FakeAdapter()
+    fake.next(FakeMode.ACCEPTED_THEN_CRASH)
+    with front_desk(database_url, fake) as mail:
+        with pytest.raises(SimulatedCrash):
+            mail.deliver(note(ordering_key="zoe"))
+        second = mail.deliver(note(ordering_key="zoe"))
+        assert second.state is DispatchState.QUEUED
+        other = mail.deliver_later(note())
+        assert mail.store.due_messages(limit=5) == (("default", other.message_id),)
+
+
+def test_a_connection_that_is_cut_during_the_send_loses_no_verdict(database_url: str) -> None:
+    """A firewall that drops an idle session makes no delivered mail unknown."""
+
+    class Cutting(FakeAdapter):
+        def send(self, envelope: Envelope) -> Accepted:
+            with psycopg.connect(database_url, autocommit=True) as other:
+                other.execute(
+                    "select pg_terminate_backend(pid) from pg_stat_activity"
+                    " where datname = current_database() and pid <> pg_backend_pid()"
+                )
+            return super().send(envelope)
+
+    with front_desk(database_url, Cutting()) as mail:
+        assert mail.deliver(note()).state is DispatchState.SENT
+
+
 def test_a_scheduled_mail_waits_and_can_be_cancelled(database_url: str) -> None:
     """T12: cancelling says the truth about whether it was in time."""
     later = datetime.now(UTC) + timedelta(hours=1)

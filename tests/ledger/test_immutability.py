@@ -48,6 +48,9 @@ DDL = (
     "reassign owned by mailglass_owner to mailglass_app",
     "create table public.copy () inherits (mailglass.events)",
     "create policy hide on mailglass.events using (false)",
+    "create table mailglass.copy () inherits (mailglass.events)",
+    "create table mailglass.p (like mailglass.events including defaults) partition by list (tenant_id);"
+    " alter table mailglass.p attach partition mailglass.events default",
     "create rule swallow as on insert to mailglass.events do instead nothing",
     "create trigger swallow before insert on mailglass.events execute function"
     " mailglass.refuse_wrong_transition()",

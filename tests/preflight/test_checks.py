@@ -140,6 +140,38 @@ def test_each_scope_of_suppression_holds(
             mail.deliver(note(stream=Stream.OPERATIONAL))
 
 
+@pytest.mark.parametrize(
+    "value", ["Zoe@Mail.Example", " zoe@mail.example", "Zoë <ZOE@mail.example>"]
+)
+def test_no_way_of_typing_an_address_suppresses_nobody(database_url: str, value: str) -> None:
+    """Row 70: what a person types is brought into the form that is compared."""
+    entry = Suppression(
+        scope=SuppressionScope.ADDRESS, value=value, reason=SuppressionReason.MANUAL, source="test"
+    )
+    with front_desk(database_url) as mail:
+        mail.suppress(entry)
+        with pytest.raises(SuppressedError):
+            mail.deliver(note())
+
+
+def test_a_standing_refusal_is_not_replaced_by_one_that_ends(database_url: str) -> None:
+    """An unsubscribe outlives a bounce."""
+    with front_desk(database_url) as mail:
+        for reason, expires_at in (
+            (SuppressionReason.UNSUBSCRIBE, None),
+            (SuppressionReason.HARD_BOUNCE, datetime.now(UTC) - timedelta(seconds=1)),
+        ):
+            mail.suppress(
+                Suppression(
+                    scope=SuppressionScope.ADDRESS, value="zoe@mail.example", reason=reason,
+                    source="test", expires_at=expires_at,
+                )
+            )  # fmt: skip
+        with pytest.raises(SuppressedError) as caught:
+            mail.deliver(note())
+        assert caught.value.reason == "unsubscribe"
+
+
 def test_an_expired_suppression_no_longer_holds(database_url: str) -> None:
     """A refusal with an end ends."""
     over = datetime.now(UTC) - timedelta(seconds=1)

@@ -101,6 +101,13 @@ def test_a_wrong_template_names_file_line_and_name(
     assert not error.retryable
 
 
+def test_the_key_of_a_subscript_is_not_told(tmp_path: Path) -> None:
+    """Row 32: it may be somebody's address."""
+    with pytest.raises(TemplateError) as caught:
+        _render(tmp_path, "<p>{{ {}[name] }}</p>", Greeting(name="canary@mail.example"))
+    assert "canary" not in f"{caught.value!r}"
+
+
 def test_an_error_in_an_included_file_names_that_file(tmp_path: Path) -> None:
     """The line belongs to the file that is named."""
     write_templates(tmp_path, part__html="<b>\n{{ nmae }}</b>")
