@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 from uuid import UUID
 
 from mailglass.address import Address
 from mailglass.errors import FailureClass
 from mailglass.message import Message, RecipientKind, Stream
+
+_UNFIT: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_CODE_CHARS_MAX: Final = 64
+_ID_CHARS_MAX: Final = 512
+_WAIT_S_MAX: Final = 24 * 3600.0
+"""A provider that asks for more than a day is asked again after a day."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +63,19 @@ class Verdict:
     code: str | None = None
     provider_message_id: str | None = None
     retry_after_s: float | None = None
+
+    def __post_init__(self) -> None:
+        """Keep what a provider says within what may be stored and shown."""
+        if self.code is not None:
+            plain = _UNFIT.sub("?", self.code)[:_CODE_CHARS_MAX]
+            object.__setattr__(self, "code", "withheld" if "@" in plain else plain)
+        if self.provider_message_id is not None:
+            known = _UNFIT.sub("?", self.provider_message_id)[:_ID_CHARS_MAX]
+            object.__setattr__(self, "provider_message_id", known)
+        if self.retry_after_s is not None:
+            is_finite = math.isfinite(self.retry_after_s)
+            wait_s = min(max(self.retry_after_s, 0.0), _WAIT_S_MAX) if is_finite else _WAIT_S_MAX
+            object.__setattr__(self, "retry_after_s", wait_s)
 
     @property
     def is_accepted(self) -> bool:

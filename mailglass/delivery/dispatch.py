@@ -200,7 +200,7 @@ def _attempt(claim: Claim, adapter: Adapter) -> tuple[tuple[Verdict, ...], Mailg
     """Call the adapter once; whatever it raises becomes a verdict for each recipient."""
     envelope = _envelope(claim)
     try:
-        accepted = adapter.send(envelope)
+        return _complete(envelope, adapter.send(envelope).verdicts), None
     except MailglassError as error:
         code = getattr(error, "code", None) or error.type.value
         wait_s = error.retry_after_ms / 1000 if isinstance(error, RateLimitError) else None
@@ -226,7 +226,6 @@ def _attempt(claim: Claim, adapter: Adapter) -> tuple[tuple[Verdict, ...], Mailg
             code=type(error).__name__,
         )
         return _same_for_all(claim, verdict), None
-    return _complete(envelope, accepted.verdicts), None
 
 
 def _complete(envelope: Envelope, verdicts: tuple[Verdict, ...]) -> tuple[Verdict, ...]:

@@ -230,7 +230,7 @@ order by m.lease_until
 limit %(limit)s::integer;
 
 -- name: unknown_messages
--- Unknown messages with what the rule for them asks: how long ago the first attempt was, how long
+-- Unknown messages, but for those that a provider has reported on since, with what the rule for them asks: how long ago the first attempt was, how long
 -- nothing has been learnt, and how many attempts ended with nobody left to tell.
 select m.id, m.tenant_id, m.token, m.adapter_ref,
        extract(epoch from clock_timestamp() - m.updated_at)::double precision as unknown_for_s,
@@ -247,6 +247,9 @@ cross join lateral (
         where d.message_id = m.id and d.state = 'unknown' order by d.position limit 1)
 ) e
 where m.state = 'unknown'
+  and not exists (
+      select from mailglass.deliveries d
+      where d.message_id = m.id and d.state = 'unknown' and d.outcome_rank >= 10)
 order by m.updated_at
 limit %(limit)s::integer;
 

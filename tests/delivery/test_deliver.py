@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -25,7 +26,7 @@ from mailglass import (
     tenant,
 )
 from mailglass.adapters.fake import FakeAdapter, FakeMode, SimulatedCrash
-from mailglass.envelope import Accepted, Envelope
+from mailglass.envelope import Accepted, Envelope, Verdict
 from mailglass.errors import SendErrorType, SuppressedErrorType
 from mailglass.events import EventType
 from mailglass.preflight import Context
@@ -354,6 +355,38 @@ def test_a_connection_that_is_cut_during_the_send_loses_no_verdict(database_url:
 
     with front_desk(database_url, Cutting()) as mail:
         assert mail.deliver(note()).state is DispatchState.SENT
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ({"code": "550 \x00 x"}, {"code": "550 ? x"}),
+        ({"code": "550 zoe@mail.example"}, {"code": "withheld"}),
+        ({"code": "x" * 99}, {"code": "x" * 64}),
+        ({"provider_message_id": "a\ud800\x00b"}, {"provider_message_id": "a??b"}),
+        ({"retry_after_s": float("inf")}, {"retry_after_s": 86_400.0}),
+        ({"retry_after_s": float("nan")}, {"retry_after_s": 86_400.0}),
+        ({"retry_after_s": -5.0}, {"retry_after_s": 0.0}),
+    ],
+)
+def test_what_a_provider_says_is_kept_within_bounds(
+    said: dict[str, Any], kept: dict[str, object]
+) -> None:
+    """No answer can leave a claim open or put an address into the ledger."""
+    verdict = Verdict(delivery_id=uuid4(), **said)
+    assert {name: getattr(verdict, name) for name in kept} == kept
+
+
+def test_an_adapter_that_answers_nothing_is_unknown(database_url: str) -> None:
+    """Its bug is no proof either."""
+
+    class Silent(FakeAdapter):
+        def send(self, envelope: Envelope) -> Accepted:
+            return None  # type: ignore[return-value]  # the bug
+
+    with front_desk(database_url, Silent()) as mail, pytest.raises(SendError) as caught:
+        mail.deliver(note())
+    assert caught.value.type is SendErrorType.OUTCOME_UNKNOWN
 
 
 def test_a_scheduled_mail_waits_and_can_be_cancelled(database_url: str) -> None:

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from front_desk import count, front_desk, note
-from mailglass import DispatchState, Mailglass, SendError, tenant
+from mailglass import DispatchState, EventType, Mailglass, Report, SendError, tenant
 from mailglass.adapters.fake import FakeAdapter, FakeMode, SimulatedCrash
 from mailglass.delivery.sweep import Swept
 from mailglass.errors import Json
@@ -169,6 +169,21 @@ def test_a_provider_with_keys_gets_it_again_and_has_it_once(
         assert _types(mail, delivery_id) == [
             "queued", "attempt_started", "outcome_unknown", "requeued", "attempt_started", "dispatched",
         ]  # fmt: skip
+
+
+def test_a_mail_that_was_reported_delivered_is_not_put_back(database_url: str) -> None:
+    """T9's evidence: whatever the key allows, it has arrived."""
+    fake = FakeAdapter(honours_idempotency_key=True)
+    with front_desk(database_url, fake) as mail:
+        delivery_id = _crashed(mail, fake, FakeMode.ACCEPTED_THEN_CRASH)
+        mail.record(
+            Report(
+                delivery_id=delivery_id, provider="fake", type=EventType.DELIVERED, key="1",
+                occurred_at=datetime.now(UTC),
+            )
+        )  # fmt: skip
+        _age(database_url, "lease_until", "1 day")
+        assert mail.sweep() == Swept(abandoned=1)
 
 
 def test_outside_the_providers_window_a_key_is_no_proof(database_url: str) -> None:
