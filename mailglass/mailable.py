@@ -38,7 +38,7 @@ class Mailable(BaseModel):
     authenticates: ClassVar[bool] = False
     """True for mail that lets somebody in: never tracked, never opted out of, never sent twice."""
     unsubscribe: ClassVar[bool] = False
-    """Whether an operational mail offers to unsubscribe; bulk mail always does."""
+    """Whether an operational mail may be unsubscribed from."""
     on_unknown: ClassVar[OnUnknown | None] = None
     """Overrides what the stream does when an outcome is unknown."""
     locale: ClassVar[str | None] = None

@@ -46,7 +46,7 @@ class RecipientKind(StrEnum):
 
 @unique
 class OnUnknown(StrEnum):
-    """What to do with a mail whose outcome is unknown: ``park`` never doubles, ``resend`` never loses."""
+    """What the author wants for a mail whose outcome is unknown: rather wait, or rather double it."""
 
     PARK = "park"
     RESEND = "resend"
@@ -69,8 +69,7 @@ class Attachment:
     """A file that travels with the mail, or an inline image when ``content_id`` is set.
 
     Give ``content``, or a ``path`` that is read when the mail is queued: relative to the configured
-    ``attachments_root``, which it cannot leave. ``content_type`` defaults to what the filename
-    suggests. Refer to an inline image as ``cid:CONTENT_ID``.
+    ``attachments_root``, which it cannot leave. Refer to an inline image as ``cid:CONTENT_ID``.
     """
 
     filename: str

@@ -109,7 +109,7 @@ class Settings(BaseSettings):
     """The only folder that attachment paths may name files in."""
 
     default_tenant: str | None = "default"
-    """Used where no tenant is set; null makes every call without one a TenancyError."""
+    """Used where no tenant is set; None, in code, makes every call without one a TenancyError."""
 
     rate_limit_per_domain: RateLimit | None = RateLimit(capacity=100, per_s=100 / 60)
     rate_limit_per_tenant: RateLimit | None = None

@@ -117,10 +117,11 @@ def freeze(
 
 
 def on_unknown(message: Message) -> OnUnknown:
-    """Return what to do when this mail's outcome is unknown: its own word, else its stream's.
+    """Return what is wanted when this mail's outcome is unknown: its own word, else its stream's.
 
-    Mail that authenticates somebody and bulk mail are parked: nobody wants a second code, and a
-    second newsletter is a complaint. Receipts and notices are sent again.
+    Mail that authenticates somebody and bulk mail is rather parked: nobody wants a second code, and
+    a second newsletter is a complaint. A receipt is rather doubled than lost. The sweep puts neither
+    back unless the provider's idempotency key makes a second attempt harmless.
     """
     if message.on_unknown is not None:
         return message.on_unknown

@@ -26,6 +26,10 @@ _KEEPALIVE: Final = {
 """Seconds, and milliseconds for the last: a dead host's session ends within about 30 s."""
 
 
+_FORKING: Final = threading.Lock()
+"""Held by the first thread of a forked child that makes the child's own pool."""
+
+
 class Pool:
     """Lends connections, each statement on them a transaction of its own.
 
@@ -53,7 +57,6 @@ class Pool:
 
     def _begin(self) -> None:
         self._lock = threading.Lock()
-        self._process_id = os.getpid()
         self._is_open = False
         timeout_ms = self._statement_timeout_ms
         self._pool: ConnectionPool[Connection] = ConnectionPool(
@@ -74,6 +77,7 @@ class Pool:
             open=False,
             name="mailglass",
         )
+        self._process_id = os.getpid()  # last: from here on other threads use what is above
 
     def _configure(self, connection: Connection) -> None:
         if self._role is not None:
@@ -88,9 +92,10 @@ class Pool:
 
         """
         if self._process_id != os.getpid():
-            # The parent's connections stay the parent's; a child begins with one thread.
-            self._inherited.append(self._pool)
-            self._begin()
+            with _FORKING:
+                if self._process_id != os.getpid():
+                    self._inherited.append(self._pool)  # kept, so that nobody closes the parent's
+                    self._begin()
         with self._lock:
             if not self._is_open:
                 self._pool.open()

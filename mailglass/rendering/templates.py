@@ -15,7 +15,6 @@ from jinja2 import (
     Environment,
     FileSystemLoader,
     StrictUndefined,
-    TemplateAssertionError,
     TemplateNotFound,
     TemplateSyntaxError,
     UndefinedError,
@@ -232,9 +231,9 @@ def _compile_error(error: JinjaError, name: str) -> TemplateError:
     kind, assign = TemplateErrorType.JINJA_COMPILE, None
     if isinstance(error, TemplateNotFound):
         text = f"{where} is in none of the template folders"
-    elif isinstance(error, TemplateAssertionError) and (
-        helper := _HELPER.search(str(error.message))
-    ):
+    elif helper := _HELPER.search(str(error.message)):
+        # Inside a condition Jinja finds it missing when it renders, not when it compiles.
+        line = line or _place(error.__traceback__, name)[1]
         kind, assign = TemplateErrorType.HELPER_UNDEFINED, helper[1]
         text = f"{where} line {line}: there is no filter or test {assign}"
     else:

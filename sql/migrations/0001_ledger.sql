@@ -322,6 +322,7 @@ create trigger messages_frozen
 
 -- Takes from every token bucket or from none; the wait comes back for each that holds too little.
 -- A bucket refills continuously, on the database's clock, and is locked in one order for all callers.
+-- What asks for more than the capacity waits for a full bucket and leaves it in debt.
 create function mailglass.take_tokens(tenant text, buckets jsonb)
 returns table (scope text, key text, wait_ms bigint)
 language plpgsql
@@ -356,9 +357,8 @@ begin
         update mailglass.rate_buckets b
         set tokens = b.tokens - a.cost
         from (
-            select r.scope, r.key, least(r.cost, r.capacity) as cost
-            from jsonb_to_recordset(buckets)
-                as r (scope text, key text, capacity double precision, cost double precision)
+            select r.scope, r.key, r.cost
+            from jsonb_to_recordset(buckets) as r (scope text, key text, cost double precision)
         ) a
         where b.tenant_id = tenant and b.scope = a.scope and b.key = a.key;
     end if;

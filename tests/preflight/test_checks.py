@@ -259,6 +259,15 @@ def test_every_recipient_costs_a_token_and_a_refusal_costs_none(database_url: st
         assert caught.value.type is RateLimitErrorType.PER_TENANT
 
 
+def test_a_message_larger_than_a_bucket_leaves_it_in_debt(database_url: str) -> None:
+    """Row 73: fifty recipients are fifty, however small the bucket."""
+    with front_desk(database_url, rate_limit_per_domain=RateLimit(capacity=2, per_s=1.0)) as mail:
+        mail.deliver(note(stream=Stream.OPERATIONAL, to=[f"u{n}@mail.example" for n in range(50)]))
+        with pytest.raises(RateLimitError) as caught:
+            mail.deliver(note(stream=Stream.OPERATIONAL))
+        assert caught.value.retry_after_ms > 45_000
+
+
 def test_parallel_senders_get_exactly_the_limit(database_url: str) -> None:
     """Row 73: the bucket is in Postgres, so threads and hosts share it."""
     with front_desk(

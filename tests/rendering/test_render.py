@@ -83,6 +83,7 @@ def test_a_newline_in_a_subject_variable_is_refused(tmp_path: Path) -> None:
         ("{% for x in nmaes %}x{% endfor %}", TemplateErrorType.MISSING_ASSIGN, "nmaes", 1),
         ("a\n{{ name|shout }}", TemplateErrorType.HELPER_UNDEFINED, "shout", 2),
         ("{{ 1 is shouted }}", TemplateErrorType.HELPER_UNDEFINED, "shouted", 1),
+        ("\n{% if 1 %}{{ name|shout }}{% endif %}", TemplateErrorType.HELPER_UNDEFINED, "shout", 2),
         ("\n{% if %}", TemplateErrorType.JINJA_COMPILE, None, 2),
         ("{{ name", TemplateErrorType.JINJA_COMPILE, None, 1),
         ("{% block a %}", TemplateErrorType.JINJA_COMPILE, None, 1),
