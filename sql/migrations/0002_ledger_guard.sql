@@ -21,7 +21,7 @@ begin
     end if;
     if tg_event = 'sql_drop' then
         for command in select object_identity from pg_event_trigger_dropped_objects() loop
-            if command.object_identity ~ '(mailglass\.(events|refuse_ledger_change|event_hash|genesis_hash)|mailglass_guard\..*)\M' then
+            if command.object_identity ~ '(^| )(mailglass\.(events|refuse_ledger_change|event_hash|genesis_hash)|mailglass_guard\..*)\M' then
                 raise exception 'the event ledger is append-only: drop refused' using errcode = '45A02';
             end if;
         end loop;
@@ -38,7 +38,7 @@ begin
         if command.objid in (
                select unnest(array[tgrelid, tgfoid]) from pg_trigger where tgname = 'events_refuse_update')
            and command.command_tag not in ('GRANT', 'REVOKE', 'COMMENT')
-           or command.object_identity ~ '(mailglass\.(events|refuse_ledger_change|event_hash|genesis_hash)|mailglass_guard\..*)\M'
+           or command.object_identity ~ '(^| )(mailglass\.(events|refuse_ledger_change|event_hash|genesis_hash)|mailglass_guard\..*)\M'
            and command.command_tag not in ('GRANT', 'REVOKE', 'COMMENT', 'CREATE INDEX') then
             raise exception 'the event ledger is append-only: % refused', command.command_tag
                 using errcode = '45A02';
