@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
+from mailglass.errors import ConfigError, ConfigErrorType
 from mailglass.message import AddressLike, Attachment, OnUnknown, Stream, Tracking
 
 
@@ -82,6 +83,26 @@ class Mailable(BaseModel):
     def send_at(self) -> datetime | None:
         """Return when the mail is to leave; None means now."""
         return None
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: object) -> None:
+        """Refuse a field that would hide one of the methods, which mailglass could not call then.
+
+        Raises:
+            ConfigError: ``conflicting``.
+
+        """
+        super().__pydantic_init_subclass__(**kwargs)
+        hidden = sorted(
+            name for name in cls.model_fields if callable(getattr(Mailable, name, None))
+        )
+        if hidden:
+            raise ConfigError(
+                f"{cls.__name__} has a field {hidden[0]}, which is a method of Mailable",
+                type=ConfigErrorType.CONFLICTING,
+                key=f"{cls.__name__}.{hidden[0]}",
+                hint=f"Name the field otherwise, and define {hidden[0]}() to return what it holds.",
+            )
 
     @classmethod
     def previews(cls) -> Mapping[str, Mailable]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from enum import StrEnum, unique
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
@@ -19,6 +19,10 @@ PREFIX: Final = "MAILGLASS_"
 _NOT_SETTINGS: Final = ("MAILGLASS_TEST_", "MAILGLASS_PG_BIN", "MAILGLASS_HYPOTHESIS_EXAMPLES")
 """Variables with the prefix that steer tests or the embedded server, not the application."""
 _FIELD_IN_ERROR: Final = re.compile(r'field "(\w+)"')
+
+
+Text = Annotated[str, Field(min_length=1)]
+Secret = Annotated[SecretStr, Field(min_length=1)]
 
 
 @unique
@@ -61,15 +65,16 @@ class RateLimit(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    capacity: float = Field(gt=0)
-    per_s: float = Field(gt=0)
+    capacity: float = Field(gt=0, allow_inf_nan=False)
+    per_s: float = Field(gt=0, allow_inf_nan=False)
 
 
 class Settings(BaseSettings):
     """Everything that can be set; times end in their unit.
 
     Environment variables are the field names in capitals after ``MAILGLASS_``; nested values are
-    JSON. No secret is ever printed, neither by ``repr`` nor by an error.
+    JSON, an empty variable counts as one that is not set, and ``null`` is None. No secret is ever
+    printed, neither by ``repr`` nor by an error.
     """
 
     model_config = SettingsConfigDict(
@@ -78,11 +83,13 @@ class Settings(BaseSettings):
         extra="forbid",
         hide_input_in_errors=True,
         validate_default=True,
+        env_ignore_empty=True,
+        env_parse_none_str="null",
     )
 
     environment: Environment = Environment.DEVELOPMENT
-    database_url: SecretStr | None = None
-    database_role: str | None = None
+    database_url: Secret | None = None
+    database_role: Text | None = None
     """Taken with SET ROLE on each connection; the embedded database uses ``mailglass_app``."""
     database_connections_max: int = Field(default=10, ge=1, le=200)
     database_connect_timeout_s: float = Field(default=10.0, gt=0, le=120)
@@ -90,13 +97,13 @@ class Settings(BaseSettings):
 
     adapter: AdapterName = AdapterName.FAKE
     file_folder: Path | None = None
-    smtp_host: str | None = None
+    smtp_host: Text | None = None
     smtp_port: int = Field(default=587, ge=1, le=65535)
     smtp_security: SmtpSecuritySetting = SmtpSecuritySetting.STARTTLS
-    smtp_username: str | None = None
-    smtp_password: SecretStr | None = None
+    smtp_username: Text | None = None
+    smtp_password: Secret | None = None
     smtp_ca_file: Path | None = None
-    smtp_local_hostname: str | None = None
+    smtp_local_hostname: Text | None = None
     smtp_connect_timeout_s: float = Field(default=10.0, gt=0, le=300)
     smtp_command_timeout_s: float = Field(default=60.0, gt=0, le=300)
     smtp_final_dot_timeout_s: float = Field(default=600.0, gt=0, le=1200)
@@ -108,7 +115,7 @@ class Settings(BaseSettings):
     attachments_root: Path | None = None
     """The only folder that attachment paths may name files in."""
 
-    default_tenant: str | None = "default"
+    default_tenant: Text | None = "default"
     """Used where no tenant is set; None, in code, makes every call without one a TenancyError."""
 
     rate_limit_per_domain: RateLimit | None = RateLimit(capacity=100, per_s=100 / 60)
@@ -116,9 +123,9 @@ class Settings(BaseSettings):
     rate_limit_per_stream: RateLimit | None = None
     """Transactional mail passes every limit."""
 
-    physical_address: str | None = None
+    physical_address: Text | None = None
     """The sender's postal address; bulk mail must show it in its body."""
-    tracking_host: str | None = None
+    tracking_host: Text | None = None
 
     retry_base_s: float = Field(default=5.0, gt=0, le=3600)
     retry_cap_s: float = Field(default=900.0, gt=0, le=86_400)
@@ -188,13 +195,14 @@ def _invalid(key: str | None, reason: str) -> ConfigError:
 
 def _refuse_unknown(environ: Mapping[str, str]) -> None:
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
-    for name in environ:
+    for given in environ:
+        name = given.upper()
         if not name.startswith(PREFIX) or name in known or name.startswith(_NOT_SETTINGS):
             continue
         near = get_close_matches(name, known, n=1)
         raise ConfigError(
-            f"{name} is not a setting of mailglass",
+            f"{given} is not a setting of mailglass",
             type=ConfigErrorType.INVALID,
-            key=name,
+            key=given,
             hint=f"Did you mean {near[0]}?" if near else "Remove it, or look for its new name.",
         )

@@ -21,6 +21,7 @@ class Signal(StrEnum):
     FENCED = "attempt.fenced"
     ADAPTER_RAISED = "attempt.adapter_raised"
     CHECK_RAISED = "attempt.check_raised"
+    DISPATCH_RAISED = "attempt.dispatch_raised"
     DATABASE_AWAY = "worker.database_away"
 
 

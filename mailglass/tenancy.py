@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 from mailglass.errors import TenancyError, TenancyErrorType
 
+_ID_CHARS_MAX: Final = 200
 _current: Final[ContextVar[str | None]] = ContextVar("mailglass_tenant", default=None)
 
 
@@ -46,11 +47,15 @@ def tenant(tenant_id: str) -> Iterator[None]:
     """Set the tenant for a block; blocks nest, and threads and tasks started inside inherit it.
 
     Raises:
-        TenancyError: ``unstamped`` for an empty id.
+        TenancyError: ``unstamped`` for an id that is empty, longer than 200 characters or not
+            printable.
 
     """
-    if not tenant_id:
-        raise TenancyError("a tenant id cannot be empty", type=TenancyErrorType.UNSTAMPED)
+    if not 0 < len(tenant_id) <= _ID_CHARS_MAX or not tenant_id.isprintable():
+        raise TenancyError(
+            f"a tenant id has 1 to {_ID_CHARS_MAX} printable characters",
+            type=TenancyErrorType.UNSTAMPED,
+        )
     before = _current.set(tenant_id)
     try:
         yield

@@ -62,10 +62,23 @@ class Worker:
         return len(fresh)
 
     def _collect(self, running: dict[UUID, Future[None]], stopped: threading.Event) -> None:
-        """Wait for an attempt to end, or for work; errors of the database pass on."""
+        """Wait for an attempt to end, or for work; errors of the database pass on.
+
+        Another error is a bug about one message: it is reported, its claim is left to the sweep, and
+        the rest goes on.
+        """
         if not running:
             stopped.wait(self.poll_s)
             return
         done, _waiting = wait(running.values(), self.poll_s, FIRST_COMPLETED)
         for message_id in [one for one, attempt in running.items() if attempt in done]:
-            running.pop(message_id).result()
+            error = running.pop(message_id).exception()
+            if isinstance(error, DatabaseAwayError):
+                raise error
+            if error is not None:
+                report(
+                    Signal.DISPATCH_RAISED,
+                    level=logging.ERROR,
+                    message_id=message_id,
+                    error_type=type(error).__name__,
+                )

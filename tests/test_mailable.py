@@ -8,10 +8,11 @@ import pytest
 from pydantic import ValidationError
 
 from front_desk import front_desk, note, rows, write_templates
-from mailglass import Mailable, SendError, Stream
+from mailglass import ConfigError, Mailable, SendError, Stream
 from mailglass.adapters import Capabilities
 from mailglass.adapters.fake import FakeAdapter
 from mailglass.demo.mailables import Receipt, Welcome
+from mailglass.errors import ConfigErrorType
 from mailglass.rendering.render import Renderer
 
 CANARY = "canary7f3a"
@@ -95,3 +96,15 @@ def test_what_an_adapter_cannot_carry_is_refused_before_any_row(database_url: st
     assert caught.value.code == "smtputf8_unsupported"
     assert "jürgen" not in str(caught.value)
     assert rows(database_url) == {"messages": 0, "deliveries": 0, "events": 0}
+
+
+def test_a_field_that_hides_a_method_is_refused_when_the_class_is_made() -> None:
+    """`to: str` would leave the mail without recipients; the hint says what to do."""
+    with (
+        pytest.warns(UserWarning, match="shadows an attribute"),
+        pytest.raises(ConfigError) as caught,
+    ):
+        type("Hidden", (Mailable,), {"__annotations__": {"to": str}, "__module__": __name__})
+    assert caught.value.type is ConfigErrorType.CONFLICTING
+    assert caught.value.key == "Hidden.to"
+    assert "to()" in (caught.value.hint or "")

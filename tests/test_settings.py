@@ -108,3 +108,41 @@ def test_settings_cannot_be_changed() -> None:
     found = load_settings()
     with pytest.raises(Exception, match="frozen"):
         found.file_folder = Path("x")
+
+
+def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deployment tools pass variables that nobody filled in."""
+    monkeypatch.setenv("MAILGLASS_SMTP_HOST", "")
+    monkeypatch.setenv("MAILGLASS_ATTEMPTS_MAX", "")
+    assert load_settings().smtp_host is None
+    assert load_settings().attempts_max == 20
+
+
+@pytest.mark.parametrize("name", ["smtp_host", "smtp_password", "default_tenant", "database_url"])
+def test_an_empty_text_is_no_value(name: str) -> None:
+    """Code that passes one has lost something on the way."""
+    with pytest.raises(ConfigError) as caught:
+        load_settings(**{name: ""})
+    assert caught.value.key == name
+
+
+def test_null_in_a_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not a tenant of that name."""
+    monkeypatch.setenv("MAILGLASS_DEFAULT_TENANT", "null")
+    assert load_settings().default_tenant is None
+
+
+def test_a_misspelt_variable_in_small_letters_is_refused_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Variables count in any case, so their mistakes do."""
+    monkeypatch.setenv("mailglass_smtp_hots", "mail.shop.example")
+    with pytest.raises(ConfigError, match="smtp_hots"):
+        load_settings()
+
+
+@pytest.mark.parametrize("capacity", [float("inf"), float("nan")])
+def test_a_limit_is_a_number(capacity: float) -> None:
+    """An endless one is None."""
+    with pytest.raises(ConfigError):
+        load_settings(rate_limit_per_tenant={"capacity": capacity, "per_s": 1})

@@ -43,9 +43,10 @@ def test_blocks_nest_and_end() -> None:
         here.current()
 
 
-def test_an_empty_id_is_refused() -> None:
-    """Nobody is not a tenant."""
-    with pytest.raises(TenancyError), tenant(""):
+@pytest.mark.parametrize("wrong", ["", "a\x00b", "a\nb", "x" * 201], ids=repr)
+def test_an_id_that_no_store_or_log_could_keep_is_refused(wrong: str) -> None:
+    """Nobody is not a tenant, nor is half a line."""
+    with pytest.raises(TenancyError), tenant(wrong):
         pass
 
 

@@ -14,8 +14,8 @@ import psycopg
 import pytest
 
 from front_desk import front_desk, note
-from mailglass import DispatchState, Mailglass, RateLimit, Stream, tenant
-from mailglass.adapters.fake import FakeAdapter, FakeMode
+from mailglass import ConfigError, DispatchState, Mailglass, RateLimit, Stream, tenant
+from mailglass.adapters.fake import FakeAdapter, FakeMode, SimulatedCrash
 from mailglass.envelope import Accepted, Envelope
 from mailglass.worker import Worker
 
@@ -38,6 +38,43 @@ class Counting(FakeAdapter):
             self.left -= 1
             if self.left <= 0:
                 self.enough.set()
+
+
+class Faulty(Counting):
+    """A fake that dies of a bug that no `except Exception` of the dispatcher sees, once."""
+
+    def send(self, envelope: Envelope) -> Accepted:
+        """Raise what is no Exception at the first mail."""
+        try:
+            if self.left == 2:
+                raise SimulatedCrash("bug")
+            return FakeAdapter.send(self, envelope)
+        finally:
+            self.left -= 1
+            if self.left <= 0:
+                self.enough.set()
+
+
+def test_one_mails_bug_does_not_end_the_worker(
+    database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The next mail leaves; what happened is reported by its kind, without a word of the mail."""
+    fake = Faulty(2)
+    with front_desk(database_url, fake) as mail:
+        for _ in range(2):
+            mail.deliver_later(note())
+        _work(mail, fake.enough, threads=1)
+    assert len(fake.sent) == 1
+    assert "attempt.dispatch_raised" in caplog.text
+    assert "SimulatedCrash" in caplog.text
+
+
+def test_a_worker_of_a_closed_mailglass_ends(database_url: str) -> None:
+    """It does not take a pool that was closed for a database that will come back."""
+    with front_desk(database_url) as mail:
+        pass
+    with pytest.raises(ConfigError, match="closed"):
+        Worker(mail=mail).run(threading.Event())
 
 
 def _work(mail: Mailglass, until: threading.Event, *, workers: int = 1, threads: int = 4) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mailglass.cli import EXIT_REFUSED
 from mailglass.cli.database import database_option
 
 if TYPE_CHECKING:
@@ -58,10 +59,12 @@ def _prepare_named(url: str, *, may_migrate: bool) -> None:
     if may_migrate:
         migrate(url)
     elif status(url).pending:
-        raise click.ClickException(
+        click.echo(
             "this database is not migrated; allow it with --migrate, or unset its variable to use "
-            "the embedded server"
+            "the embedded server",
+            err=True,
         )
+        raise click.exceptions.Exit(EXIT_REFUSED)
 
 
 @contextmanager

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Final, TypeAlias
+from contextlib import ExitStack, contextmanager
+from typing import Any, Final, TypeAlias
 
 import psycopg
 from psycopg import sql
 from psycopg.rows import DictRow, dict_row
-from psycopg_pool import ConnectionPool
+from psycopg_pool import ConnectionPool, PoolTimeout
 
+from mailglass.errors import ConfigError, ConfigErrorType
 from mailglass.ledger.faults import translated
 
 Connection: TypeAlias = psycopg.Connection[DictRow]
@@ -51,25 +52,24 @@ class Pool:
         self._role = role
         self._connections_max = connections_max
         self._connect_timeout_s = connect_timeout_s
-        self._statement_timeout_ms = int(statement_timeout_s * 1000)
         self._inherited: list[ConnectionPool[Connection]] = []
+        self._is_closed = False
+        timeout_ms = int(statement_timeout_s * 1000)
+        self._session: dict[str, Any] = {
+            "application_name": "mailglass",
+            "connect_timeout": max(2, int(connect_timeout_s)),
+            "options": f"-c statement_timeout={timeout_ms} -c lock_timeout={timeout_ms} "
+            f"-c idle_in_transaction_session_timeout={timeout_ms} -c synchronous_commit=on",
+            **_KEEPALIVE,
+        }
         self._begin()
 
     def _begin(self) -> None:
         self._lock = threading.Lock()
         self._is_open = False
-        timeout_ms = self._statement_timeout_ms
         self._pool: ConnectionPool[Connection] = ConnectionPool(
             self._database_url,
-            kwargs={
-                "autocommit": True,
-                "row_factory": dict_row,
-                "application_name": "mailglass",
-                "connect_timeout": max(2, int(self._connect_timeout_s)),
-                "options": f"-c statement_timeout={timeout_ms} -c lock_timeout={timeout_ms} "
-                f"-c idle_in_transaction_session_timeout={timeout_ms} -c synchronous_commit=on",
-                **_KEEPALIVE,
-            },
+            kwargs={"autocommit": True, "row_factory": dict_row, **self._session},
             configure=self._configure,
             min_size=0,
             max_size=self._connections_max,
@@ -89,8 +89,15 @@ class Pool:
 
         Raises:
             psycopg.OperationalError: the database cannot be reached, or all connections stay busy.
+            ConfigError: ``conflicting``, when the pool was closed.
 
         """
+        if self._is_closed:
+            raise ConfigError(
+                "this Mailglass is closed; make another one",
+                type=ConfigErrorType.CONFLICTING,
+                key="closed",
+            )
         if self._process_id != os.getpid():
             with _FORKING:
                 if self._process_id != os.getpid():
@@ -98,12 +105,23 @@ class Pool:
                     self._begin()
         with self._lock:
             if not self._is_open:
+                self._reach()
                 self._pool.open()
                 self._is_open = True
-        with translated(), self._pool.connection() as connection:
+        with translated(), ExitStack() as lent:
+            try:
+                connection = lent.enter_context(self._pool.connection())
+            except PoolTimeout:
+                self._reach()
+                raise
             yield connection
+
+    def _reach(self) -> None:
+        """Raise what keeps us from the database; the pool itself would only tell of a timeout."""
+        psycopg.connect(self._database_url, **self._session).close()
 
     def close(self) -> None:
         """Close every connection of this process; the pool cannot be used afterwards."""
+        self._is_closed = True
         if self._process_id == os.getpid():
             self._pool.close()

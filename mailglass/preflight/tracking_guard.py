@@ -9,9 +9,14 @@ from mailglass.errors import ConfigError, ConfigErrorType
 from mailglass.message import Message
 from mailglass.preflight import Context
 
+_WORD_ENDS: Final = re.compile(
+    r"(?<=[a-z0-9])(?=[A-Z])|(?<=[a-z])(?=[0-9])|(?<=[A-Z])(?=[A-Z][a-z])"
+)
 _AUTHENTICATES: Final = re.compile(
-    r"magic_?link|password_?reset|reset_?password|reset_?token|verify_?e?mail|verification"
-    r"|confirm_?account|confirm_?e?mail|two_?factor|2fa|one_?time|(^|_)otp(_|$)|login_?(link|code)|sign_?in",
+    r"(?:^|_)(?:magic_?link|(?:password|account)_?(?:reset|recovery)|forgot(?:ten)?_?password|reset_?password"
+    r"|reset_?token|verify(?:_?e?_?mail|_?account|_?address)?|verification|(?:confirm|activate)_?account"
+    r"|account_?activation|confirm_?e?_?mail|(?:two|multi)_?factor|2_?fa|two_?fa|mfa|one_?time|otp"
+    r"|(?:log|sign)_?in(?:_?(?:link|code|attempt))?|(?:pass|access|security|auth|login)_?code)(?:_|$)",
     re.IGNORECASE,
 )
 
@@ -19,8 +24,7 @@ _AUTHENTICATES: Final = re.compile(
 def is_auth_mail(mailable: str | None, *, authenticates: bool) -> bool:
     """Tell whether a mail lets somebody in, by its own word or by its mailable's name."""
     last = (mailable or "").rpartition(".")[2]
-    snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", last)
-    return authenticates or _AUTHENTICATES.search(snake) is not None
+    return authenticates or _AUTHENTICATES.search(_WORD_ENDS.sub("_", last)) is not None
 
 
 def no_tracking_on_auth_mail(message: Message, context: Context) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
 
 from front_desk import front_desk, note
+from mailglass.errors import ConfigError
 from mailglass.ledger.store import Store
 
 
@@ -40,6 +43,34 @@ def test_a_forked_child_has_connections_of_its_own(database_url: str) -> None:
         mail.deliver(note())
 
 
+@pytest.mark.filterwarnings(
+    "ignore:This process:DeprecationWarning"
+)  # said by Python 3.12 and later
+def test_the_threads_of_a_forked_child_share_one_new_pool(database_url: str) -> None:
+    """Whoever comes first after a fork makes the pool, and nobody gets the parent's."""
+    with Store(database_url, connections_max=4) as store:
+        before = _backend(store)
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            start = threading.Barrier(8)
+
+            def use(_number: int) -> int:
+                start.wait()
+                return _backend(store)
+
+            with ThreadPoolExecutor(8) as pool, os.fdopen(writer, "w") as told:
+                told.write(" ".join(str(one) for one in pool.map(use, range(8))))
+            os._exit(0)
+        os.close(writer)
+        with os.fdopen(reader) as said:
+            theirs = {int(one) for one in said.read().split()}
+        assert os.waitpid(child, 0)[1] == 0
+        assert 1 <= len(theirs) <= 4
+        assert before not in theirs
+        assert _backend(store) == before
+
+
 def test_every_wait_of_a_session_has_an_end(database_url: str) -> None:
     """A lost lock or a slow statement holds nobody for ever; a commit is on disk."""
     with Store(database_url, statement_timeout_s=7) as store, store.connection() as connection:
@@ -67,5 +98,5 @@ def test_closing_twice_is_no_error(database_url: str) -> None:
     _backend(store)
     store.close()
     store.close()
-    with pytest.raises(psycopg.OperationalError):
+    with pytest.raises(ConfigError, match="closed"):
         _backend(store)
