@@ -17,7 +17,7 @@ from mailglass.adapters import Adapter
 from mailglass.adapters.from_settings import adapter_from
 from mailglass.clock import Clock, system_clock
 from mailglass.deliveries import Delivery, DispatchState
-from mailglass.delivery.answer import raise_for_refused, returned_or_raised, stand_in
+from mailglass.delivery.answer import answer_of, answers_of, raise_for_refused
 from mailglass.delivery.batch import Item
 from mailglass.delivery.dispatch import Dispatcher
 from mailglass.delivery.intake import Intake
@@ -203,6 +203,8 @@ class Mailglass:
             SendError: ``serialization_failed`` or ``rendering_failed`` before any row exists;
                 ``adapter_failure``, ``preflight_rejected``, ``outcome_unknown`` and ``expired``
                 after it, with ``delivery_id``.
+            BatchFailed: ``partial_failure``, when the mail leaves for some of its recipients and
+                not for others.
             TenancyError: no tenant is set.
             psycopg.Error: the database cannot be reached. When that happens after the mail was
                 claimed, the provider may have it: look at the delivery before sending another.
@@ -210,10 +212,10 @@ class Mailglass:
         """
         message, tenant_id = self.render(mail), self._tenancy.current()
         queued = self._intake.queue(tenant_id, message)
-        if not queued.is_new:
-            return returned_or_raised(self._known(tenant_id, queued.delivery_id), None)
-        error = self._dispatcher.dispatch(tenant_id, queued.message_id)
-        return returned_or_raised(self._known(tenant_id, queued.delivery_id), error)
+        error = None
+        if queued.is_new:
+            error = self._dispatcher.dispatch(tenant_id, queued.message_id)
+        return answers_of(self.store.deliveries_of_message(tenant_id, queued.message_id), error)[0]
 
     async def adeliver(self, mail: Mailable | Message) -> Delivery:
         """Deliver as ``deliver`` does, without holding up the event loop."""
@@ -262,7 +264,8 @@ class Mailglass:
         """Queue many mails of one tenant for a worker; a delivery for each, in the order given.
 
         One refused mail holds up no other: its delivery is in state ``failed`` or ``suppressed``
-        and has the typed reason in ``error``. Hundreds of messages go into one statement; what was
+        and has the typed reason in ``error``. A suppressed one is recorded; one that is ``failed``
+        here has no row, so its ids are nil. Hundreds of messages go into one statement; what was
         queued before the database went away stays queued.
 
         Raises:
@@ -278,7 +281,7 @@ class Mailglass:
         if raise_on_failure:
             raise_for_refused(items)
         return tuple(
-            item.delivery or stand_in(tenant_id, mail, item, self._clock())
+            answer_of(tenant_id, mail, item, self._clock())
             for mail, item in zip(asked, items, strict=True)
         )
 
@@ -330,27 +333,33 @@ class Mailglass:
         """Attempt the message of a delivery now, if it is due; return the delivery as it is then.
 
         Raises:
-            SendError: as ``deliver`` does after a row exists; ``payload_missing`` for a delivery
-                that is not there.
+            SendError, BatchFailed: as ``deliver`` does after a row exists; ``payload_missing`` for a
+                delivery that is not there.
 
         """
         tenant_id = self._tenancy.current()
         message_id = self._known(tenant_id, delivery_id).message_id
         self._close_queued(tenant_id, message_id, DispatchState.EXPIRED, EventType.EXPIRED)
         error = self._dispatcher.dispatch(tenant_id, message_id)
-        return returned_or_raised(self._known(tenant_id, delivery_id), error)
+        everyone = self.store.deliveries_of_message(tenant_id, message_id)
+        return next(one for one in answers_of(everyone, error) if one.id == delivery_id)
 
     async def adispatch(self, delivery_id: UUID) -> Delivery:
         """Dispatch as ``dispatch`` does, without holding up the event loop."""
         return await asyncio.to_thread(self.dispatch, delivery_id)
 
     def cancel(self, delivery_id: UUID) -> bool:
-        """Cancel the message of a delivery; False when it has left or is leaving already."""
+        """Cancel what of a delivery's message has not left; True when no recipient got or gets it.
+
+        False means that it has left or is leaving, for every recipient or for some: those for whom
+        it still waited are cancelled all the same.
+        """
         tenant_id = self._tenancy.current()
         message_id = self._known(tenant_id, delivery_id).message_id
-        return self._close_queued(
+        state = self._close_queued(
             tenant_id, message_id, DispatchState.CANCELLED, EventType.CANCELLED
         )
+        return state is DispatchState.CANCELLED
 
     def delivery(self, delivery_id: UUID) -> Delivery | None:
         """Return a delivery of the current tenant, or None."""
@@ -377,11 +386,20 @@ class Mailglass:
             return Item(message=self.render(mail))
         except MailglassError as error:
             return Item(error=error)
+        except Exception as error:  # noqa: BLE001 - a bug in one mailable's method must not lose the rest
+            name = type(error).__name__
+            refused = SendError(
+                f"the mailable raised {name} while it was rendered",
+                type=SendErrorType.RENDERING_FAILED,
+                code=name,
+            )
+            refused.__cause__ = error
+            return Item(error=refused)
 
     def _close_queued(
         self, tenant_id: str, message_id: UUID, state: DispatchState, event: EventType
-    ) -> bool:
-        """End a queued message without an attempt; False when it is not queued, or not expired."""
+    ) -> DispatchState | None:
+        """End what is queued of a message without an attempt; None when nothing is, or not expired."""
         move = Move(
             from_state=DispatchState.QUEUED,
             to_state=state,
@@ -391,7 +409,7 @@ class Mailglass:
             tenant_id=tenant_id,
             when_expired=state is DispatchState.EXPIRED,
         )
-        return bool(self.store.move_messages([Pending(id=message_id)], move))
+        return self.store.move_messages([Pending(id=message_id)], move).get(message_id)
 
     def _known(self, tenant_id: str, delivery_id: UUID) -> Delivery:
         found = self.store.delivery(tenant_id, delivery_id)

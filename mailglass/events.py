@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum, unique
 from types import MappingProxyType
+from typing import Final
 from uuid import UUID
 
 from mailglass.errors import Json
@@ -47,6 +48,27 @@ class EventType(StrEnum):
     EXPIRED = "expired"
     QUARANTINED = "quarantined"
     RESENT = "resent"
+
+
+PROVIDER_TYPES: Final = frozenset(
+    {
+        EventType.QUEUED,
+        EventType.SENT,
+        EventType.REJECTED,
+        EventType.FAILED,
+        EventType.BOUNCED,
+        EventType.DEFERRED,
+        EventType.DELIVERED,
+        EventType.AUTORESPONDED,
+        EventType.OPENED,
+        EventType.CLICKED,
+        EventType.COMPLAINED,
+        EventType.UNSUBSCRIBED,
+        EventType.SUBSCRIBED,
+        EventType.UNKNOWN,
+    }
+)
+"""What a provider may report; the other types are mailglass' own words about its own acts."""
 
 
 @unique

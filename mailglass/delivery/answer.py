@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Final
+from uuid import UUID
 
 from mailglass.deliveries import Delivery, DispatchState, Outcome
 from mailglass.delivery.batch import Item
@@ -18,9 +20,10 @@ from mailglass.errors import (
     SuppressedError,
     SuppressedErrorType,
 )
-from mailglass.ids import new_id
 from mailglass.mailable import Mailable
 from mailglass.message import Message, RecipientKind
+
+_NIL: Final = UUID(int=0)
 
 
 def returned_or_raised(delivery: Delivery, error: MailglassError | None) -> Delivery:
@@ -71,6 +74,14 @@ def _failed(delivery: Delivery, error: MailglassError | None) -> SendError:
 def _suppressed(delivery: Delivery, error: MailglassError | None) -> MailglassError:
     if isinstance(error, SuppressedError):
         return error
+    if delivery.code in set(SuppressedErrorType):
+        return SuppressedError(
+            "a suppression refused this recipient before the mail left",
+            type=SuppressedErrorType(delivery.code),
+            tenant_id=delivery.tenant_id,
+            stream=delivery.stream.value,
+            source="preflight",
+        )
     return SuppressedError(
         f"{delivery.provider} refuses this recipient ({delivery.code or 'no code'})",
         type=SuppressedErrorType.ADDRESS,
@@ -79,6 +90,35 @@ def _suppressed(delivery: Delivery, error: MailglassError | None) -> MailglassEr
         reason="invalid_recipient",
         source=f"adapter:{delivery.provider}",
     )
+
+
+def answers_of(
+    deliveries: Sequence[Delivery], error: MailglassError | None
+) -> tuple[Delivery, ...]:
+    """Return every recipient's delivery, or raise when the mail will not leave for somebody.
+
+    Raises:
+        BatchFailed: ``partial_failure``, when it is or will be sent to some recipients and not to
+            others; ``failures`` has one error for each of those.
+        MailglassError: the first recipient's error, when it will not leave for anybody.
+
+    """
+    answers: list[Delivery] = []
+    failures: list[MailglassError] = []
+    for one in deliveries:
+        try:
+            answers.append(returned_or_raised(one, error))
+        except MailglassError as refused:
+            failures.append(refused)
+    if not failures:
+        return tuple(answers)
+    if not answers:
+        raise failures[0]
+    raise BatchFailed(
+        f"the mail will not leave for {len(failures)} of {len(deliveries)} recipients",
+        type=BatchFailedType.PARTIAL_FAILURE,
+        failures=tuple(failures),
+    ) from error
 
 
 def raise_for_refused(items: Sequence[Item]) -> None:
@@ -93,17 +133,21 @@ def raise_for_refused(items: Sequence[Item]) -> None:
         )
 
 
-def stand_in(tenant_id: str, mail: Mailable | Message, item: Item, now: datetime) -> Delivery:
-    """Return the delivery that stands for a refused mail in a batch's results; it has no row."""
-    is_suppressed = isinstance(item.error, SuppressedError)
+def answer_of(tenant_id: str, mail: Mailable | Message, item: Item, now: datetime) -> Delivery:
+    """Return a mail's place in a batch's results: its delivery, with the error if it was refused.
+
+    A refused mail without a row is stood for by a delivery whose ids are nil (RFC 9562 §5.9).
+    """
+    if item.delivery is not None:
+        return replace(item.delivery, error=item.error) if item.error else item.delivery
     name = mail.mailable if isinstance(mail, Message) else type(mail).qualified_name()
     return Delivery(
-        id=new_id(),
-        message_id=new_id(),
+        id=_NIL,
+        message_id=_NIL,
         tenant_id=tenant_id,
         kind=RecipientKind.TO,
         stream=mail.stream,
-        state=DispatchState.SUPPRESSED if is_suppressed else DispatchState.FAILED,
+        state=DispatchState.FAILED,
         outcome=Outcome.NONE,
         mailable=name,
         provider=None,

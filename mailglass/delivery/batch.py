@@ -24,7 +24,10 @@ _DOCUMENTS: Final = ("settings", "recipients")
 
 @dataclass(slots=True, kw_only=True)
 class Item:
-    """One mail of a batch on its way: what it became so far, or the error that refused it."""
+    """One mail of a batch on its way: what it became so far, or the error that refused it.
+
+    A mail that a suppression refused has an error, and a delivery that records it.
+    """
 
     message: Message | None = None
     frozen: Frozen | None = None

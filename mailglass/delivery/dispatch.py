@@ -35,7 +35,7 @@ from mailglass.errors import (
 from mailglass.ids import new_id
 from mailglass.ledger.faults import DatabaseAwayError
 from mailglass.ledger.store import Claim, Store
-from mailglass.message import Message, RecipientKind, Tracking
+from mailglass.message import Message, RecipientKind
 from mailglass.preflight import Check, Context, Phase, run
 from mailglass.settings import Settings
 from mailglass.suppression import Suppression, SuppressionReason, SuppressionScope
@@ -101,7 +101,8 @@ class Dispatcher:
                 code="payload_hash",
             )
         try:
-            run(self.checks, outline(claim), self.context_of(claim.tenant_id, Phase.DISPATCH))
+            context = self.context_of(claim.tenant_id, Phase.DISPATCH)
+            run(self.checks, _as_frozen(claim), replace(context, attempt=claim.attempt))
         except MailglassError as error:
             return error
         except Exception as error:  # noqa: BLE001 - a check's bug must not hold the claim until its lease ends
@@ -138,7 +139,13 @@ class Dispatcher:
 
     def _finalize(self, claim: Claim, provider: str, verdicts: tuple[Verdict, ...]) -> None:
         settled = [
-            settle(one, attempt=claim.attempt, settings=self.settings, jitter=self.jitter)
+            settle(
+                one,
+                attempt=claim.attempt,
+                expires_in_s=claim.expires_in_s,
+                settings=self.settings,
+                jitter=self.jitter,
+            )
             for one in verdicts
         ]
         write = partial(
@@ -175,25 +182,11 @@ def _persistently(write: Callable[[], DispatchState | None]) -> DispatchState | 
     return write()
 
 
-def outline(claim: Claim) -> Message:
-    """Return the message as checks see it at dispatch: all but the bodies, which are frozen."""
-    tracking = claim.settings.get("tracking", {})
+def _as_frozen(claim: Claim) -> Message:
+    """Return the message as preflight saw it, with the time it was scheduled for."""
+    message = thaw(claim)
     send_at = claim.settings.get("send_at")
-    by_kind: dict[RecipientKind, list[str]] = {kind: [] for kind in RecipientKind}
-    for row in claim.recipients:
-        by_kind[RecipientKind(row["kind"])].append(row["address"])
-    to = by_kind[RecipientKind.TO] + by_kind[RecipientKind.CC] + by_kind[RecipientKind.BCC]
-    return Message(
-        sender=claim.mail_from,
-        to=to,
-        subject="",
-        text="frozen",
-        stream=claim.stream,
-        mailable=claim.mailable,
-        authenticates=claim.authenticates,
-        tracking=Tracking(opens=bool(tracking.get("opens")), clicks=bool(tracking.get("clicks"))),
-        send_at=datetime.fromisoformat(send_at) if send_at else None,
-    )
+    return message.replace(send_at=datetime.fromisoformat(send_at)) if send_at else message
 
 
 def _attempt(claim: Claim, adapter: Adapter) -> tuple[tuple[Verdict, ...], MailglassError | None]:

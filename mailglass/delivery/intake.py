@@ -10,7 +10,7 @@ from uuid import UUID
 from mailglass.adapters import Adapter
 from mailglass.clock import Clock
 from mailglass.delivery.batch import Item, queue_all, suppressions_of
-from mailglass.delivery.freeze import Frozen, freeze
+from mailglass.delivery.freeze import Frozen, content_sha256, freeze
 from mailglass.errors import MailglassError, SendError, SendErrorType, SuppressedError
 from mailglass.headers import refuse
 from mailglass.ledger.store import Store
@@ -40,64 +40,83 @@ class Intake:
     adapter_ref: str
 
     def freeze(self, tenant_id: str, message: Message) -> Frozen:
-        """Check a message and return it as it would be stored; writes nothing but rate tokens."""
-        self._check(message, self.context_of(tenant_id, Phase.INTAKE))
+        """Check a message and return it as it would be stored; writes nothing but rate tokens.
+
+        A repetition of a mail that is there already is not checked again: it takes no tokens, and
+        what has changed since cannot refuse it.
+        """
+        if self._first_of_key(tenant_id, message) is None:
+            self._check(message, self.context_of(tenant_id, Phase.INTAKE))
         return self._frozen(tenant_id, message)
 
     def queue(self, tenant_id: str, message: Message) -> Queued:
         """Check a message and queue it, or find the first that its idempotency key made.
+
+        The key is looked up first, so that a repetition is answered and not checked again.
 
         Raises:
             SuppressedError: the refusal is recorded as a delivery of its own.
             MailglassError: any other refusal; nothing was written.
 
         """
+        known = self._first_of_key(tenant_id, message)
+        if known is not None:
+            return known
         try:
-            frozen = self.freeze(tenant_id, message)
+            self._check(message, self.context_of(tenant_id, Phase.INTAKE))
         except MailglassError as error:
-            self._refused(tenant_id, message, error)
+            self._report_refusal(tenant_id, message, error)
+            if isinstance(error, SuppressedError):
+                refused = self._frozen(tenant_id, message, refused_as=error.type.value)
+                self.store.queue_message(refused.parameters)
             raise
+        frozen = self._frozen(tenant_id, message)
         if self.store.queue_message(frozen.parameters):
             return Queued(
                 message_id=frozen.message_id, delivery_id=frozen.delivery_ids[0], is_new=True
             )
-        return Queued(
-            message_id=frozen.message_id,
-            delivery_id=self._first_of_key(tenant_id, message, frozen),
-            is_new=False,
-        )
+        return self._queued_meanwhile(tenant_id, message)
 
     def queue_many(self, tenant_id: str, items: Sequence[Item]) -> None:
         """Check and queue the message of each item that has one; outcomes are put into the items.
 
-        An item ends with a delivery or with an error, and one refused mail holds up no other.
+        An item ends with a delivery or with an error, one refused by suppression with both, and one
+        refused mail holds up no other.
         """
         ready = [(item, item.message) for item in items if item.message is not None]
+        keys = {one.idempotency_key for _, one in ready if one.idempotency_key is not None}
+        known = self.store.deliveries_of_keys(tenant_id, sorted(keys))
         context = replace(
             self.context_of(tenant_id, Phase.INTAKE),
             suppressions=suppressions_of(self.store, tenant_id, [one for _, one in ready]),
         )
         for item, message in ready:
-            try:
-                self._check(message, context)
-                item.frozen = self._frozen(tenant_id, message)
-            except MailglassError as error:
-                item.error = error
-                self._refused(tenant_id, message, error)
-        frozen = [(item, one, item.frozen) for item, one in ready if item.frozen is not None]
-        new = queue_all(self.store, tenant_id, [one for _, _, one in frozen])
-        for item, message, one in frozen:
-            item.delivery = new.get(one.message_id)
-            if item.delivery is None:
-                self._find_first(tenant_id, item, message, one)
+            if message.idempotency_key not in known:
+                self._freeze_item(tenant_id, item, message, context)
+        new = queue_all(self.store, tenant_id, [item.frozen for item in items if item.frozen])
+        for item, message in ready:
+            if item.frozen is not None:
+                item.delivery = new.get(item.frozen.message_id)
+            if item.delivery is None and item.error is None:
+                self._find_first(tenant_id, item, message)
 
-    def _find_first(self, tenant_id: str, item: Item, message: Message, frozen: Frozen) -> None:
+    def _freeze_item(self, tenant_id: str, item: Item, message: Message, context: Context) -> None:
         try:
-            known = self._first_of_key(tenant_id, message, frozen)
+            self._check(message, context)
+            item.frozen = self._frozen(tenant_id, message)
+        except MailglassError as error:
+            item.error = error
+            self._report_refusal(tenant_id, message, error)
+            if isinstance(error, SuppressedError):
+                item.frozen = self._frozen(tenant_id, message, refused_as=error.type.value)
+
+    def _find_first(self, tenant_id: str, item: Item, message: Message) -> None:
+        try:
+            known = self._queued_meanwhile(tenant_id, message)
         except SendError as error:
             item.error = error
         else:
-            item.delivery = self.store.delivery(tenant_id, known)
+            item.delivery = self.store.delivery(tenant_id, known.delivery_id)
 
     def _check(self, message: Message, context: Context) -> None:
         if message.expires_at is not None and message.expires_at <= self.clock():
@@ -118,11 +137,7 @@ class Intake:
             refused_as=refused_as,
         )
 
-    def _refused(self, tenant_id: str, message: Message, error: MailglassError) -> None:
-        """Report a refusal; one by suppression is kept as a delivery that explains itself later."""
-        if isinstance(error, SuppressedError):
-            refused = self._frozen(tenant_id, message, refused_as=error.type.value)
-            self.store.queue_message(refused.parameters)
+    def _report_refusal(self, tenant_id: str, message: Message, error: MailglassError) -> None:
         report(
             Signal.REFUSED,
             level=logging.WARNING,
@@ -131,16 +146,32 @@ class Intake:
             error_type=f"{type(error).__name__}.{error.type.value}",
         )
 
-    def _first_of_key(self, tenant_id: str, message: Message, frozen: Frozen) -> UUID:
-        known = self.store.delivery_of_key(tenant_id, message.idempotency_key or "")
-        if known is None or known[1] != frozen.content_sha256:
-            raise SendError(
-                "the idempotency key was used for a mail with other content",
-                type=SendErrorType.SERIALIZATION_FAILED,
-                code="idempotency_mismatch",
-                delivery_id=known[0] if known else None,
-            )
-        return known[0]
+    def _first_of_key(self, tenant_id: str, message: Message) -> Queued | None:
+        """Return what the message's key made before, or None where it has none or it is new."""
+        if message.idempotency_key is None:
+            return None
+        known = self.store.deliveries_of_keys(tenant_id, [message.idempotency_key])
+        first = known.get(message.idempotency_key)
+        if first is None:
+            return None
+        if first.content_sha256 != content_sha256(message):
+            raise _mismatch(first.delivery_id)
+        return Queued(message_id=first.message_id, delivery_id=first.delivery_id, is_new=False)
+
+    def _queued_meanwhile(self, tenant_id: str, message: Message) -> Queued:
+        found = self._first_of_key(tenant_id, message)
+        if found is None:
+            raise _mismatch(None)
+        return found
+
+
+def _mismatch(delivery_id: UUID | None) -> SendError:
+    return SendError(
+        "the idempotency key was used for a mail with other content",
+        type=SendErrorType.SERIALIZATION_FAILED,
+        code="idempotency_mismatch",
+        delivery_id=delivery_id,
+    )
 
 
 def _refuse_what_cannot_be_carried(message: Message, adapter: Adapter) -> None:

@@ -52,8 +52,18 @@ class Settlement:
         }
 
 
-def settle(verdict: Verdict, *, attempt: int, settings: Settings, jitter: Jitter) -> Settlement:
-    """Decide what follows from one verdict; ``attempt`` counts from 1."""
+def settle(
+    verdict: Verdict,
+    *,
+    attempt: int,
+    expires_in_s: float | None,
+    settings: Settings,
+    jitter: Jitter,
+) -> Settlement:
+    """Decide what follows from one verdict; ``attempt`` counts from 1.
+
+    What could only be tried again after its time is over has failed now.
+    """
     state, event = _step(verdict.failure_class, attempt, settings)
     wait_s = 0.0
     if state is DispatchState.QUEUED:
@@ -61,6 +71,8 @@ def settle(verdict: Verdict, *, attempt: int, settings: Settings, jitter: Jitter
             verdict.retry_after_s or 0.0,
             backoff_s(verdict.failure_class, attempt, settings, jitter),
         )
+        if expires_in_s is not None and wait_s >= expires_in_s:
+            state, event, wait_s = DispatchState.FAILED, EventType.FAILED, 0.0
     return Settlement(
         delivery_id=verdict.delivery_id,
         state=state,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
 from mailglass.adapters import Adapter
 from mailglass.deliveries import DispatchState
+from mailglass.delivery.record import REPORTED
 from mailglass.events import EventType
 from mailglass.ledger.store import Move, Pending, Store
 
@@ -28,6 +29,7 @@ class Swept:
 
     expired: int = 0
     abandoned: int = 0
+    reconciled: int = 0
     requeued: int = 0
     quarantined: int = 0
     given_up: int = 0
@@ -45,15 +47,16 @@ class Sweeper:
 
         An unknown is put back only where the provider honours the idempotency key that the message
         carries, and inside the provider's window: a second attempt then cannot double it. Elsewhere
-        it waits for evidence and is given up after 72 hours.
+        it waits for evidence, which a provider's report is, and is given up after 72 hours.
         """
         return Swept(
             expired=len(self._expire()),
             abandoned=len(self._abandon()),
+            reconciled=len(self._move(self.store.reported_messages(limit=BATCH_MAX), REPORTED)),
             **self._settle_unknowns(),
         )
 
-    def _expire(self) -> tuple[UUID, ...]:
+    def _expire(self) -> Mapping[UUID, DispatchState]:
         return self._move(
             self.store.expired_messages(limit=BATCH_MAX),
             Move(
@@ -66,7 +69,7 @@ class Sweeper:
             ),
         )
 
-    def _abandon(self) -> tuple[UUID, ...]:
+    def _abandon(self) -> Mapping[UUID, DispatchState]:
         return self._move(
             self.store.abandoned_messages(limit=BATCH_MAX),
             Move(
@@ -117,8 +120,8 @@ class Sweeper:
             return False
         return one.tried_for_s < window_s * _WINDOW_MARGIN
 
-    def _move(self, messages: tuple[Pending, ...] | list[Pending], move: Move) -> tuple[UUID, ...]:
-        return self.store.move_messages(messages, move) if messages else ()
+    def _move(self, messages: Sequence[Pending], move: Move) -> Mapping[UUID, DispatchState]:
+        return self.store.move_messages(messages, move) if messages else {}
 
 
 def _out_of_unknown(state: DispatchState, event: EventType, reason: str) -> Move:

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Self
 from uuid import UUID
@@ -41,9 +40,27 @@ class Claim:
     settings: Mapping[str, Any]
     token: int
     attempt: int
-    expires_at: datetime | None
+    expires_in_s: float | None
     adapter_ref: str
     recipients: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keyed:
+    """What an idempotency key made when it was first used."""
+
+    message_id: UUID
+    delivery_id: UUID
+    content_sha256: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Appended:
+    """An event that was appended, and how its delivery stood at that moment."""
+
+    event: Event
+    message_id: UUID
+    state: DispatchState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +82,11 @@ class Pending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
-    """A step of the dispatch machine that needs no attempt, and the event that it writes."""
+    """A step of the dispatch machine that needs no attempt, and the event that it writes.
+
+    ``when_…`` are conditions that must hold when it is taken: the message's time or its lease is
+    over, or the provider has reported on the delivery.
+    """
 
     from_state: DispatchState
     to_state: DispatchState
@@ -75,6 +96,7 @@ class Move:
     tenant_id: str | None = None
     when_expired: bool = False
     when_lease_over: bool = False
+    when_reported: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,10 +157,19 @@ class Store:
         rows = self._rows("queue_messages", {"messages": documents, "payloads": payloads})
         return {row["message_id"]: row["id"] for row in rows}
 
-    def delivery_of_key(self, tenant_id: str, key: str) -> tuple[UUID, bytes] | None:
-        """Return the first delivery that the key made and the hash of what was sent under it."""
-        rows = self._rows("delivery_of_key", {"tenant_id": tenant_id, "key": key})
-        return (rows[0]["id"], bytes(rows[0]["content_sha256"])) if rows else None
+    def deliveries_of_keys(self, tenant_id: str, keys: Sequence[str]) -> Mapping[str, Keyed]:
+        """Return what each of a caller's idempotency keys made, for those that were used."""
+        if not keys:
+            return {}
+        rows = self._rows("deliveries_of_keys", {"tenant_id": tenant_id, "keys": list(keys)})
+        return {
+            row["key"]: Keyed(
+                message_id=row["message_id"],
+                delivery_id=row["delivery_id"],
+                content_sha256=bytes(row["content_sha256"]),
+            )
+            for row in rows
+        }
 
     def claim_message(self, tenant_id: str, message_id: UUID, *, lease_s: float) -> Claim | None:
         """Claim a due message; None when somebody else has it or nothing is to be done now."""
@@ -177,8 +208,13 @@ class Store:
         )
         return DispatchState(rows[0]["state"]) if rows else None
 
-    def move_messages(self, messages: Sequence[Pending], move: Move) -> tuple[UUID, ...]:
-        """Move messages without an attempt; the ids of those that were still as the caller saw them."""
+    def move_messages(
+        self, messages: Sequence[Pending], move: Move
+    ) -> Mapping[UUID, DispatchState]:
+        """Move deliveries without an attempt; each message of one that moved, as it is then.
+
+        A message is left alone when it is not as the caller saw it any more.
+        """
         rows = self._rows(
             "move_messages",
             {
@@ -193,9 +229,10 @@ class Store:
                 "payload": json.dumps(dict(move.payload)),
                 "when_expired": move.when_expired,
                 "when_lease_over": move.when_lease_over,
+                "when_reported": move.when_reported,
             },
         )
-        return tuple(row["id"] for row in rows)
+        return {row["id"]: DispatchState(row["state"]) for row in rows}
 
     def expired_messages(self, *, limit: int) -> tuple[Pending, ...]:
         """Return queued messages whose time is over."""
@@ -208,6 +245,10 @@ class Store:
     def unknown_messages(self, *, limit: int) -> tuple[Pending, ...]:
         """Return unknown messages with what the rule for them asks."""
         return _pending(self._rows("unknown_messages", {"limit": limit}))
+
+    def reported_messages(self, *, limit: int) -> tuple[Pending, ...]:
+        """Return messages that are unknown to us though their provider has reported on them."""
+        return _pending(self._rows("reported_messages", {"limit": limit}))
 
     def due_messages(self, *, limit: int) -> tuple[tuple[str, UUID], ...]:
         """Return tenant and id of messages whose time has come, transactional ones first."""
@@ -265,10 +306,16 @@ class Store:
         payload = rows[0]["payload"]
         return (None if payload is None else bytes(payload), bytes(rows[0]["payload_sha256"]))
 
-    def append_event(self, parameters: Parameters) -> Event | None:
+    def append_event(self, parameters: Parameters) -> Appended | None:
         """Append one event and fold it; None when its key was used before."""
         rows = self._rows("append_event", parameters)
-        return parse_event(rows[0]) if rows else None
+        if not rows:
+            return None
+        return Appended(
+            event=parse_event(rows[0]),
+            message_id=rows[0]["message_id"],
+            state=DispatchState(rows[0]["state"]),
+        )
 
     def events_of_delivery(self, tenant_id: str | None, delivery_id: UUID) -> tuple[Event, ...]:
         """Return a delivery's events, the first first."""
@@ -378,7 +425,7 @@ def _claim(row: Row) -> Claim:
         settings=row["settings"],
         token=row["token"],
         attempt=row["attempts"],
-        expires_at=row["expires_at"],
+        expires_in_s=row["expires_in_s"],
         adapter_ref=row["adapter_ref"],
         recipients=tuple(row["recipients"] or ()),
     )

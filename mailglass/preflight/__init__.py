@@ -24,8 +24,9 @@ class Phase(StrEnum):
 class Context:
     """What a check may ask beyond the message itself.
 
-    ``suppressions(values, stream)`` returns the refusals that hold now; ``take(buckets)`` takes
-    tokens and returns scope and wait in ms of each bucket that has too few.
+    ``attempt`` counts from 1 at dispatch and is 0 at intake. ``suppressions(values, stream)`` returns
+    the refusals that hold now; ``take(buckets)`` takes tokens and returns scope and wait in ms of
+    each bucket that has too few.
     """
 
     tenant_id: str
@@ -33,6 +34,7 @@ class Context:
     settings: Settings
     suppressions: Callable[[Sequence[str], Stream], Sequence[Suppression]]
     take: Callable[[Sequence[Mapping[str, Json]]], Sequence[tuple[str, int]]]
+    attempt: int = 0
 
 
 Check = Callable[[Message, Context], None]

@@ -15,9 +15,12 @@ def rate_is_within_limits(message: Message, context: Context) -> None:
     """Take one token a recipient from each bucket, or refuse and take none.
 
     Transactional mail passes always. A message takes its tokens once: at intake when it is to leave
-    now, at dispatch when it was scheduled.
+    now, at its first attempt when it was scheduled.
     """
-    takes_now = (context.phase is Phase.INTAKE) == (message.send_at is None)
+    if message.send_at is None:
+        takes_now = context.phase is Phase.INTAKE
+    else:
+        takes_now = context.phase is Phase.DISPATCH and context.attempt == 1
     if message.stream is Stream.TRANSACTIONAL or not takes_now:
         return
     buckets = _buckets(message, context.settings)

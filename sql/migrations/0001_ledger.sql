@@ -277,7 +277,70 @@ alter table mailglass.events enable always trigger events_refuse_update;
 alter table mailglass.events enable always trigger events_refuse_delete;
 alter table mailglass.events enable always trigger events_refuse_truncate;
 
--- The dispatch machine: whatever is not in this list is refused, for a message as for a delivery.
+-- A new event continues its delivery's chain, now: it cannot be dated back, nor be put where none
+-- is missing. Whoever may insert can therefore add to the history but not rewrite it.
+create function mailglass.refuse_forged_event() returns trigger
+language plpgsql
+set search_path = pg_catalog
+as $$
+declare
+    before bytea;
+    before_at timestamptz;
+begin
+    if new.seq = 1 then
+        before := mailglass.genesis_hash(new.delivery_id);
+    else
+        select e.hash, e.recorded_at into before, before_at
+        from mailglass.events e
+        where e.delivery_id = new.delivery_id and e.seq = new.seq - 1;
+    end if;
+    -- A clock that was set back leaves the time of the event before, which is then the latest known.
+    if new.prev_hash is distinct from before
+       or (new.recorded_at not between now() and clock_timestamp()
+           and new.recorded_at is distinct from before_at)
+       or new.xid <> pg_current_xact_id()
+       or new.hash <> mailglass.event_hash(new.tenant_id, new.delivery_id, new.seq, new.type, new.occurred_at,
+           new.recorded_at, new.reject_reason, new.payload, new.provider_event_id, new.trace_id, new.prev_hash)
+    then
+        raise exception 'the event ledger is append-only: an event that does not continue it refused'
+            using errcode = '45A01', detail = 'update_attempt',
+                  hint = 'Only the newest event of a delivery can be followed, and only by one recorded now.';
+    end if;
+    return new;
+end
+$$;
+
+create trigger events_refuse_forgery before insert on mailglass.events
+    for each row execute function mailglass.refuse_forged_event();
+alter table mailglass.events enable always trigger events_refuse_forgery;
+create unique index events_dispatched_once on mailglass.events (delivery_id) where type = 'dispatched';
+
+-- What the ledger speaks of is not taken away under it: addresses are erased, rows stay.
+create trigger messages_refuse_delete before delete or truncate on mailglass.messages
+    for each statement execute function mailglass.refuse_ledger_change();
+create trigger deliveries_refuse_delete before delete or truncate on mailglass.deliveries
+    for each statement execute function mailglass.refuse_ledger_change();
+create trigger event_keys_refuse_change before update or delete or truncate on mailglass.event_keys
+    for each statement execute function mailglass.refuse_ledger_change();
+alter table mailglass.messages enable always trigger messages_refuse_delete;
+alter table mailglass.deliveries enable always trigger deliveries_refuse_delete;
+alter table mailglass.event_keys enable always trigger event_keys_refuse_change;
+
+-- What a message is, seen from all its deliveries: at work while one of them is, then what came of
+-- the one that matters most. One that may still be on its way hides none that is unknown.
+create function mailglass.folded_state(states text[]) returns text
+language sql immutable parallel safe
+return (
+    select s.state
+    from unnest(array['sending', 'queued', 'unknown', 'sent', 'unknown_final', 'failed', 'suppressed', 'expired',
+        'cancelled']) with ordinality as s (state, place)
+    where s.state = any (states)
+    order by s.place
+    limit 1
+);
+
+-- The dispatch machine: whatever is not in this list is refused. A message follows its deliveries, so
+-- that one of several recipients may take it on from a state in which another was.
 create function mailglass.refuse_wrong_transition() returns trigger
 language plpgsql
 set search_path = pg_catalog
@@ -288,8 +351,9 @@ begin
         ('queued', 'failed'),
         ('sending', 'sent'), ('sending', 'queued'), ('sending', 'failed'), ('sending', 'suppressed'),
         ('sending', 'unknown'),
-        ('unknown', 'sent'), ('unknown', 'suppressed'), ('unknown', 'queued'), ('unknown', 'failed'), ('unknown', 'unknown_final')
-    ) then
+        ('unknown', 'sent'), ('unknown', 'suppressed'), ('unknown', 'queued'), ('unknown', 'failed'),
+        ('unknown', 'unknown_final')
+    ) and (tg_table_name <> 'messages' or old.state not in ('queued', 'sending', 'unknown')) then
         raise exception '% may not follow %', new.state, old.state using errcode = '45A03';
     end if;
     return new;

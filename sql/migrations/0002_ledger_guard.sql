@@ -21,7 +21,8 @@ begin
     end if;
     if tg_event = 'sql_drop' then
         for command in select object_identity from pg_event_trigger_dropped_objects() loop
-            if command.object_identity ~ '(^| )(mailglass\.(events|refuse_ledger_change|event_hash|genesis_hash)|mailglass_guard\..*)\M' then
+            if command.object_identity ~ '^(messages|deliveries)_refuse_delete on |^event_keys_refuse_change on '
+               or command.object_identity ~ '(^| )(mailglass\.(events|refuse_ledger_change|refuse_forged_event|event_hash|genesis_hash)|mailglass_guard\..*)\M' then
                 raise exception 'the event ledger is append-only: drop refused' using errcode = '45A02';
             end if;
         end loop;
@@ -36,9 +37,13 @@ begin
     for command in select objid, object_identity, command_tag from pg_event_trigger_ddl_commands() loop
         -- A table or function that was renamed or moved has another name here, but the same triggers.
         if command.objid in (
-               select unnest(array[tgrelid, tgfoid]) from pg_trigger where tgname = 'events_refuse_update')
+               select unnest(array[tgrelid, tgfoid]) from pg_trigger
+               where tgname in ('events_refuse_update', 'events_refuse_forgery'))
            and command.command_tag not in ('GRANT', 'REVOKE', 'COMMENT')
-           or command.object_identity ~ '(^| )(mailglass\.(events|refuse_ledger_change|event_hash|genesis_hash)|mailglass_guard\..*)\M'
+           or command.command_tag = 'ALTER SCHEMA' and command.objid in (
+               select c.relnamespace from pg_trigger t join pg_class c on c.oid = t.tgrelid
+               where t.tgname = 'events_refuse_update')
+           or command.object_identity ~ '(^| )(mailglass\.(events|refuse_ledger_change|refuse_forged_event|event_hash|genesis_hash)|mailglass_guard\..*)\M'
            and command.command_tag not in ('GRANT', 'REVOKE', 'COMMENT', 'CREATE INDEX') then
             raise exception 'the event ledger is append-only: % refused', command.command_tag
                 using errcode = '45A02';

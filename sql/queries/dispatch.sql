@@ -50,12 +50,12 @@ with key_taken as (
 )
 select id, position, created_at from delivery order by position;
 
--- name: delivery_of_key
--- The first delivery that a caller's idempotency key made, with the hash of its content.
-select d.id, k.content_sha256
+-- name: deliveries_of_keys
+-- The first delivery that each of a caller's idempotency keys made, with the hash of its content.
+select k.key, d.id as delivery_id, d.message_id, k.content_sha256
 from mailglass.event_keys k
 join mailglass.deliveries d on d.message_id = k.subject_id and d.position = 0
-where k.tenant_id = %(tenant_id)s::text and k.scope = 'deliver' and k.key = %(key)s::text;
+where k.tenant_id = %(tenant_id)s::text and k.scope = 'deliver' and k.key = any (%(keys)s::text[]);
 
 -- name: claim_message
 -- Takes a due message for one attempt: the fencing token goes up, the lease starts, and each
@@ -86,10 +86,11 @@ with claimed as (
     set state = 'sending',
         seq = d.seq + 1,
         prior_hash = d.chain_hash,
-        chain_hash = mailglass.event_hash(d.tenant_id, d.id, d.seq + 1, 'attempt_started', now(), now(), null,
+        chain_hash = mailglass.event_hash(d.tenant_id, d.id, d.seq + 1, 'attempt_started',
+            greatest(now(), d.updated_at), greatest(now(), d.updated_at), null,
             jsonb_build_object('token', claimed.token, 'attempt', claimed.attempts), null,
             claimed.trace_id, d.chain_hash),
-        updated_at = now()
+        updated_at = greatest(now(), d.updated_at)
     from claimed
     where d.message_id = claimed.id and d.state = 'queued'
     returning d.*, claimed.token, claimed.attempts, claimed.trace_id
@@ -97,12 +98,13 @@ with claimed as (
     insert into mailglass.events (
         tenant_id, delivery_id, seq, type, occurred_at, recorded_at, payload, trace_id, prev_hash, hash
     )
-    select s.tenant_id, s.id, s.seq, 'attempt_started', now(), now(),
+    select s.tenant_id, s.id, s.seq, 'attempt_started', s.updated_at, s.updated_at,
            jsonb_build_object('token', s.token, 'attempt', s.attempts), s.trace_id, s.prior_hash, s.chain_hash
     from started s
 )
 select c.id, c.tenant_id, c.stream, c.mailable, c.authenticates, c.mail_from, c.payload, c.payload_sha256,
-       c.settings, c.token, c.attempts, c.expires_at, c.on_unknown, c.adapter_ref, c.lease_until,
+       c.settings, c.token, c.attempts, c.on_unknown, c.adapter_ref, c.lease_until,
+       extract(epoch from c.expires_at - clock_timestamp())::double precision as expires_in_s,
        (select jsonb_agg(jsonb_build_object('delivery_id', s.id, 'kind', s.kind, 'address', s.address::text)
                          order by s.position)
         from started s) as recipients
@@ -132,9 +134,10 @@ with held as (
         code = v.code,
         seq = d.seq + 1,
         prior_hash = d.chain_hash,
-        chain_hash = mailglass.event_hash(d.tenant_id, d.id, d.seq + 1, v.type, now(), now(), null,
+        chain_hash = mailglass.event_hash(d.tenant_id, d.id, d.seq + 1, v.type,
+            greatest(now(), d.updated_at), greatest(now(), d.updated_at), null,
             v.event_payload, null, held.trace_id, d.chain_hash),
-        updated_at = now()
+        updated_at = greatest(now(), d.updated_at)
     from held, verdict v
     where d.message_id = held.id and d.id = v.delivery_id and d.state in ('sending', 'unknown')
     returning d.*, v.type, v.event_payload, held.trace_id
@@ -142,18 +145,11 @@ with held as (
     insert into mailglass.events (
         tenant_id, delivery_id, seq, type, occurred_at, recorded_at, payload, trace_id, prev_hash, hash
     )
-    select s.tenant_id, s.id, s.seq, s.type, now(), now(), s.event_payload, s.trace_id, s.prior_hash,
-           s.chain_hash
+    select s.tenant_id, s.id, s.seq, s.type, s.updated_at, s.updated_at, s.event_payload, s.trace_id,
+           s.prior_hash, s.chain_hash
     from settled s
 ), folded as (
-    select case
-        when bool_or(state = 'sending') then 'sending'
-        when bool_or(state = 'queued') then 'queued'
-        when bool_or(state = 'unknown') then 'unknown'
-        when bool_or(state = 'sent') then 'sent'
-        when min(state) = max(state) then min(state)
-        else 'failed'
-    end as state
+    select mailglass.folded_state(array_agg(state)) as state
     from (
         select s.state from settled s
         union all
@@ -173,45 +169,64 @@ returning m.state, m.run_at;
 
 -- name: move_messages
 -- Takes messages from one state to another without an attempt: cancelled, expired, abandoned, put
--- back or given up. Each must still be in the state, under the token, that the caller saw, and where
--- asked its lease or its time must be over now. The ids that were moved come back.
+-- back, given up, or settled by what a provider reported. Each must still be in the state, under the
+-- token, that the caller saw, and where asked its lease or its time must be over now. The deliveries
+-- that are in that state move, the others stay, and the message's own state is folded from all of
+-- them: it comes back with the id of each message of which a delivery was moved.
 with asked as (
     select a.id, a.token
     from jsonb_to_recordset(%(messages)s::jsonb) as a (id uuid, token bigint)
-), moved as (
-    update mailglass.messages m
-    set state = %(to_state)s::text,
-        run_at = case when %(to_state)s::text = 'queued' then clock_timestamp() else m.run_at end,
-        updated_at = now()
-    from asked
-    where m.id = asked.id
-      and (%(tenant_id)s::text is null or m.tenant_id = %(tenant_id)s::text)
-      and m.state = %(from_state)s::text
+), held as (
+    select m.id, m.trace_id
+    from mailglass.messages m
+    join asked on asked.id = m.id
+    where (%(tenant_id)s::text is null or m.tenant_id = %(tenant_id)s::text)
+      and (m.state = %(from_state)s::text or %(when_reported)s::boolean)
       and (asked.token is null or m.token = asked.token)
       and (not %(when_expired)s::boolean or m.expires_at <= clock_timestamp())
       and (not %(when_lease_over)s::boolean or m.lease_until <= clock_timestamp())
-    returning m.id, m.trace_id
+    order by m.id
+    for update of m
 ), ended as (
     update mailglass.deliveries d
     set state = %(to_state)s::text,
         code = coalesce(%(code)s::text, d.code),
         seq = d.seq + 1,
         prior_hash = d.chain_hash,
-        chain_hash = mailglass.event_hash(d.tenant_id, d.id, d.seq + 1, %(type)s::text, now(), now(), null,
-            %(payload)s::jsonb, null, moved.trace_id, d.chain_hash),
-        updated_at = now()
-    from moved
-    where d.message_id = moved.id and d.state = %(from_state)s::text
-    returning d.*, moved.trace_id
+        chain_hash = mailglass.event_hash(d.tenant_id, d.id, d.seq + 1, %(type)s::text,
+            greatest(now(), d.updated_at), greatest(now(), d.updated_at), null,
+            %(payload)s::jsonb, null, held.trace_id, d.chain_hash),
+        updated_at = greatest(now(), d.updated_at)
+    from held
+    where d.message_id = held.id and d.state = %(from_state)s::text
+      and (not %(when_reported)s::boolean or d.outcome_rank >= 10)
+    returning d.*, held.trace_id
 ), event as (
     insert into mailglass.events (
         tenant_id, delivery_id, seq, type, occurred_at, recorded_at, payload, trace_id, prev_hash, hash
     )
-    select e.tenant_id, e.id, e.seq, %(type)s::text, now(), now(), %(payload)s::jsonb, e.trace_id,
+    select e.tenant_id, e.id, e.seq, %(type)s::text, e.updated_at, e.updated_at, %(payload)s::jsonb, e.trace_id,
            e.prior_hash, e.chain_hash
     from ended e
+), folded as (
+    select message_id, mailglass.folded_state(array_agg(state)) as state
+    from (
+        select e.message_id, e.state from ended e
+        union all
+        select d.message_id, d.state
+        from mailglass.deliveries d
+        where d.message_id in (select ended.message_id from ended)
+          and not exists (select from ended e where e.id = d.id)
+    ) every_delivery
+    group by message_id
 )
-select id from moved;
+update mailglass.messages m
+set state = folded.state,
+    run_at = case when %(to_state)s::text = 'queued' then clock_timestamp() else m.run_at end,
+    updated_at = now()
+from folded
+where m.id = folded.message_id
+returning m.id, m.state;
 
 -- name: expired_messages
 -- Queued messages whose time is over.
@@ -230,8 +245,9 @@ order by m.lease_until
 limit %(limit)s::integer;
 
 -- name: unknown_messages
--- Unknown messages, but for those that a provider has reported on since, with what the rule for them asks: how long ago the first attempt was, how long
--- nothing has been learnt, and how many attempts ended with nobody left to tell.
+-- Unknown messages, but for those that a provider has reported on since, with what the rule for them
+-- asks: how long ago the first attempt was, how long nothing has been learnt, and how many attempts
+-- ended with nobody left to tell.
 select m.id, m.tenant_id, m.token, m.adapter_ref,
        extract(epoch from clock_timestamp() - m.updated_at)::double precision as unknown_for_s,
        extract(epoch from clock_timestamp() - e.first_attempt_at)::double precision as tried_for_s,
@@ -250,6 +266,16 @@ where m.state = 'unknown'
   and not exists (
       select from mailglass.deliveries d
       where d.message_id = m.id and d.state = 'unknown' and d.outcome_rank >= 10)
+order by m.updated_at
+limit %(limit)s::integer;
+
+-- name: reported_messages
+-- Messages with a delivery that is unknown to us though a provider has reported on it.
+select m.id, m.tenant_id, m.token, m.adapter_ref
+from mailglass.messages m
+where m.state = 'unknown' and exists (
+    select from mailglass.deliveries d
+    where d.message_id = m.id and d.state = 'unknown' and d.outcome_rank >= 10)
 order by m.updated_at
 limit %(limit)s::integer;
 

@@ -13,7 +13,7 @@ with fresh as (
     set seq = d.seq + 1,
         prior_hash = d.chain_hash,
         chain_hash = mailglass.event_hash(d.tenant_id, d.id, d.seq + 1, %(type)s::text,
-            %(occurred_at)s::timestamptz, now(), %(reject_reason)s::text, %(payload)s::jsonb,
+            %(occurred_at)s::timestamptz, greatest(now(), d.updated_at), %(reject_reason)s::text, %(payload)s::jsonb,
             %(provider_event_id)s::text, %(trace_id)s::text, d.chain_hash),
         outcome = case when %(outcome_rank)s::smallint > d.outcome_rank then %(outcome)s::text else d.outcome end,
         outcome_at = case when %(outcome_rank)s::smallint > d.outcome_rank
@@ -25,20 +25,24 @@ with fresh as (
             case when %(type)s::text = 'clicked' then %(occurred_at)s::timestamptz end),
         unsubscribed_at = least(d.unsubscribed_at,
             case when %(type)s::text = 'unsubscribed' then %(occurred_at)s::timestamptz end),
-        updated_at = now()
+        updated_at = greatest(now(), d.updated_at)
     from fresh
     where d.id = fresh.subject_id
     returning d.*
+), event as (
+    insert into mailglass.events (
+        tenant_id, delivery_id, seq, type, occurred_at, recorded_at, reject_reason, payload, provider_event_id,
+        trace_id, prev_hash, hash
+    )
+    select f.tenant_id, f.id, f.seq, %(type)s::text, %(occurred_at)s::timestamptz, f.updated_at,
+           %(reject_reason)s::text, %(payload)s::jsonb, %(provider_event_id)s::text, %(trace_id)s::text,
+           f.prior_hash, f.chain_hash
+    from folded f
+    returning *
 )
-insert into mailglass.events (
-    tenant_id, delivery_id, seq, type, occurred_at, recorded_at, reject_reason, payload, provider_event_id,
-    trace_id, prev_hash, hash
-)
-select f.tenant_id, f.id, f.seq, %(type)s::text, %(occurred_at)s::timestamptz, now(), %(reject_reason)s::text,
-       %(payload)s::jsonb, %(provider_event_id)s::text, %(trace_id)s::text, f.prior_hash, f.chain_hash
-from folded f
-returning tenant_id, delivery_id, seq, type, occurred_at, recorded_at, reject_reason, payload,
-          provider_event_id, trace_id, prev_hash, hash;
+select e.tenant_id, e.delivery_id, e.seq, e.type, e.occurred_at, e.recorded_at, e.reject_reason, e.payload,
+       e.provider_event_id, e.trace_id, e.prev_hash, e.hash, f.message_id, f.state
+from event e join folded f on f.id = e.delivery_id;
 
 -- name: events_of_delivery
 select e.tenant_id, e.delivery_id, e.seq, e.type, e.occurred_at, e.recorded_at, e.reject_reason, e.payload,
@@ -49,8 +53,8 @@ where e.delivery_id = %(delivery_id)s::uuid
 order by e.seq;
 
 -- name: broken_chains
--- Every event whose hash, place or predecessor is not what it must be, and every delivery whose
--- chain does not end where its newest event does. No row: the ledger is whole.
+-- Every event whose hash, place or predecessor is not what it must be, every delivery whose chain does
+-- not end where its newest event does, and every event whose delivery is gone. No row: the ledger is whole.
 with chained as (
     select e.*,
            lag(e.hash) over chain as expected_prev,
@@ -73,8 +77,15 @@ union all
 select d.id, d.seq, 'wrong_end'
 from mailglass.deliveries d
 where (%(delivery_id)s::uuid is null or d.id = %(delivery_id)s::uuid)
-  and not exists (
-      select from mailglass.events e
-      where e.delivery_id = d.id and e.seq = d.seq and e.hash = d.chain_hash)
+  and (not exists (
+          select from mailglass.events e
+          where e.delivery_id = d.id and e.seq = d.seq and e.hash = d.chain_hash)
+      or exists (select from mailglass.events e where e.delivery_id = d.id and e.seq > d.seq))
+union all
+select e.delivery_id, max(e.seq), 'lost_delivery'
+from mailglass.events e
+where (%(delivery_id)s::uuid is null or e.delivery_id = %(delivery_id)s::uuid)
+  and not exists (select from mailglass.deliveries d where d.id = e.delivery_id)
+group by e.delivery_id
 order by 1, 2
 limit %(limit)s::integer;

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -26,7 +28,7 @@ from mailglass import (
 )
 from mailglass.adapters.fake import FakeAdapter
 from mailglass.delivery import batch
-from mailglass.errors import BatchFailedType
+from mailglass.errors import BatchFailedType, SendErrorType
 
 
 def _gone(value: str) -> Suppression:
@@ -110,6 +112,39 @@ def test_a_mail_that_does_not_render_is_refused_alone(database_url: str, tmp_pat
         assert isinstance(found[1].error, TemplateError)
         assert found[1].mailable == Greeting.qualified_name()
     assert count(database_url, "messages") == 2
+
+
+class Broken(Greeting):
+    """A mailable whose own method has a bug."""
+
+    def to(self) -> str:
+        """Look up a customer who is not there."""
+        customers: dict[str, str] = {}
+        return customers["zoe"]
+
+
+def test_a_bug_in_one_mailable_loses_no_other(database_url: str, tmp_path: Path) -> None:
+    """The batch goes on; the refusal names the kind of exception and keeps it as its cause."""
+    write_templates(tmp_path, greeting__html="<p>Hello {{ name }}</p>")
+    with front_desk(database_url, templates=(tmp_path,)) as mail:
+        before, refused, after = mail.deliver_many([note(), Broken(), note()])
+        assert _states([before, refused, after]) == ["queued", "failed", "queued"]
+        assert isinstance(refused.error, SendError)
+        assert refused.error.type is SendErrorType.RENDERING_FAILED
+        assert refused.error.code == "KeyError"
+        assert isinstance(refused.error.__cause__, KeyError)
+        assert refused.id == UUID(int=0)
+    assert count(database_url, "messages") == 2
+
+
+def test_a_suppressed_mail_of_a_batch_is_the_delivery_that_records_it(database_url: str) -> None:
+    """Its id leads to its history."""
+    with front_desk(database_url) as mail:
+        mail.suppress(_gone("ann@mail.example"))
+        _, refused = mail.deliver_many([note(), note(to="ann@mail.example")])
+        assert refused.state is DispatchState.SUPPRESSED
+        assert isinstance(refused.error, SuppressedError)
+        assert [event.type.value for event in mail.events(refused.id)] == ["suppressed"]
 
 
 def test_a_limit_that_runs_out_refuses_the_rest(database_url: str) -> None:

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg_pool import PoolTimeout
 
 from front_desk import count, front_desk, note, rows
 from mailglass import (
@@ -474,8 +475,17 @@ def test_a_database_that_is_down_is_psycopgs_own_error() -> None:
     down = "postgresql://postgres@127.0.0.1:1/none"
     with (
         front_desk(down, database_connect_timeout_s=0.5) as mail,
-        pytest.raises(psycopg.OperationalError),
+        pytest.raises(psycopg.OperationalError, match="refused") as caught,
     ):
+        mail.deliver(note())
+    assert not isinstance(caught.value, PoolTimeout)
+
+
+def test_a_closed_mailglass_says_so(database_url: str) -> None:
+    """Neither a timeout nor a wait for a database that is there."""
+    with front_desk(database_url) as mail:
+        mail.deliver(note())
+    with pytest.raises(ConfigError, match="closed"):
         mail.deliver(note())
 
 

@@ -18,8 +18,10 @@ from mailglass import (
     Outcome,
     RejectReason,
     Report,
+    SendError,
     tenant,
 )
+from mailglass.adapters.fake import FakeAdapter, FakeMode
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 HISTORY = (
@@ -109,7 +111,7 @@ def test_an_event_keeps_the_providers_time_and_words(database_url: str) -> None:
         event = mail.record(
             _report(
                 delivery.id, EventType.BOUNCED, occurred_at=START, reject_reason=RejectReason.INVALID,
-                provider_event_id="evt-1", payload={"code": "550"},
+                provider_event_id="evt-1", word="HardBounce", url_sha256="ab" * 32, is_machine=True,
             )
         )  # fmt: skip
     assert event is not None
@@ -117,7 +119,88 @@ def test_an_event_keeps_the_providers_time_and_words(database_url: str) -> None:
     assert event.recorded_at > START
     assert event.reject_reason is RejectReason.INVALID
     assert event.provider_event_id == "evt-1"
-    assert event.payload == {"provider": "fake", "code": "550"}
+    assert event.payload == {
+        "provider": "fake",
+        "word": "HardBounce",
+        "url_sha256": "ab" * 32,
+        "machine": True,
+        "permanent": True,
+    }
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"type": EventType.DISPATCHED},
+        {"type": EventType.ATTEMPT_STARTED},
+        {"type": EventType.RECONCILED},
+        {"occurred_at": START.replace(tzinfo=None)},
+        {"word": "zoe@mail.example"},
+        {"word": "x" * 65},
+        {"provider": ""},
+        {"key": ""},
+        {"key": "x" * 513},
+        {"provider_event_id": "a\x00b"},
+        {"url_sha256": "https://shop.example/reset?token=1"},
+    ],
+    ids=str,
+)
+def test_what_no_provider_reports_is_refused(wrong: dict[str, object]) -> None:
+    """Nobody writes our own words about our own acts, a time without a zone, or an address."""
+    fields = {"key": "k", "occurred_at": START} | wrong
+    kind = fields.pop("type", EventType.DELIVERED)
+    with pytest.raises(SendError) as caught:
+        _report(uuid4(), kind, **fields)  # type: ignore[arg-type]  # an EventType
+    assert caught.value.code == "report_invalid"
+
+
+@pytest.mark.parametrize("kind", [EventType.SENT, EventType.DELIVERED, EventType.BOUNCED])
+def test_a_report_settles_an_unknown(database_url: str, kind: EventType) -> None:
+    """T9: who reports on a mail has accepted it; the ledger says by what it was settled."""
+    fake = FakeAdapter()
+    with front_desk(database_url, fake) as mail:
+        fake.next(FakeMode.UNKNOWN_TIMEOUT)
+        with pytest.raises(SendError) as caught:
+            mail.deliver(note())
+        delivery_id = caught.value.delivery_id
+        assert delivery_id is not None
+        mail.record(_report(delivery_id, kind))
+        settled = mail.delivery(delivery_id)
+        assert settled is not None
+        assert settled.state is DispatchState.SENT
+        assert [event.type.value for event in mail.events(delivery_id)] == [
+            "queued", "attempt_started", "outcome_unknown", kind.value, "reconciled",
+        ]  # fmt: skip
+        assert mail.store.broken_chains() == ()
+
+
+def test_a_report_that_proves_nothing_leaves_an_unknown(database_url: str) -> None:
+    """A word that nobody knows is no evidence."""
+    fake = FakeAdapter()
+    with front_desk(database_url, fake) as mail:
+        fake.next(FakeMode.UNKNOWN_TIMEOUT)
+        with pytest.raises(SendError) as caught:
+            mail.deliver(note())
+        assert caught.value.delivery_id is not None
+        mail.record(_report(caught.value.delivery_id, EventType.UNKNOWN))
+        waiting = mail.delivery(caught.value.delivery_id)
+        assert waiting is not None
+        assert waiting.state is DispatchState.UNKNOWN
+
+
+def test_the_time_of_recording_never_steps_back(database_url: str) -> None:
+    """Writers that wait for each other keep the order of the chain in the times too."""
+    with front_desk(database_url) as mail:
+        delivery = mail.deliver(note())
+
+        def send(number: int) -> None:
+            with tenant("default"):
+                mail.record(_report(delivery.id, EventType.OPENED, key=f"k{number}"))
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(send, range(80)))
+        times = [event.recorded_at for event in mail.events(delivery.id)]
+    assert times == sorted(times)
 
 
 def test_a_report_never_reaches_another_tenant_or_makes_a_delivery(database_url: str) -> None:

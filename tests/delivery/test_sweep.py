@@ -172,7 +172,7 @@ def test_a_provider_with_keys_gets_it_again_and_has_it_once(
 
 
 def test_a_mail_that_was_reported_delivered_is_not_put_back(database_url: str) -> None:
-    """T9's evidence: whatever the key allows, it has arrived."""
+    """T9: whatever the key allows, it has arrived, and the sweep says so."""
     fake = FakeAdapter(honours_idempotency_key=True)
     with front_desk(database_url, fake) as mail:
         delivery_id = _crashed(mail, fake, FakeMode.ACCEPTED_THEN_CRASH)
@@ -183,7 +183,9 @@ def test_a_mail_that_was_reported_delivered_is_not_put_back(database_url: str) -
             )
         )  # fmt: skip
         _age(database_url, "lease_until", "1 day")
-        assert mail.sweep() == Swept(abandoned=1)
+        assert mail.sweep() == Swept(abandoned=1, reconciled=1)
+        assert _state(mail, delivery_id) is DispatchState.SENT
+        assert _types(mail, delivery_id)[-2:] == ["outcome_unknown", "reconciled"]
 
 
 def test_outside_the_providers_window_a_key_is_no_proof(database_url: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from front_desk import front_desk, note
-from mailglass import Attachment, DispatchState, SendError
+from mailglass import Attachment, BatchFailed, DispatchState, SendError
 from mailglass.adapters.smtp import SmtpAdapter, SmtpSecurity
 from mailglass.demo.story import receiver
 
@@ -48,13 +48,20 @@ def test_one_refused_recipient_does_not_hold_up_the_others(database_url: str) ->
     with receiver() as server:
         adapter = SmtpAdapter(host="127.0.0.1", port=server.port, security=SmtpSecurity.NONE)
         with front_desk(database_url, adapter) as mail:
-            first = mail.deliver(
-                note(to="busy@mail.example", cc=["refused@mail.example", "ann@mail.example"])
-            )
+            with pytest.raises(BatchFailed) as caught:
+                mail.deliver(
+                    note(to="busy@mail.example", cc=["refused@mail.example", "ann@mail.example"])
+                )
+            (failure,) = caught.value.failures
+            assert isinstance(failure, SendError)
+            assert failure.delivery_id is not None
+            refused = mail.delivery(failure.delivery_id)
+            assert refused is not None
+            first = mail.deliveries_of(refused.message_id)[0]
             assert first.state is DispatchState.QUEUED
             states = [one.state.value for one in mail.deliveries_of(first.message_id)]
             assert states == ["queued", "failed", "sent"]
-            assert mail.dispatch(first.id).state is DispatchState.SENT
+            assert mail.dispatch_due() == 1
             told = [
                 [event.type.value for event in mail.events(one.id)]
                 for one in mail.deliveries_of(first.message_id)

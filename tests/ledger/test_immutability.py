@@ -45,7 +45,6 @@ DDL = (
     "alter trigger events_refuse_update on mailglass.events rename to gone",
     "alter schema mailglass rename to gone",
     "drop owned by mailglass_owner cascade",
-    "reassign owned by mailglass_owner to mailglass_app",
     "create table public.copy () inherits (mailglass.events)",
     "create policy hide on mailglass.events using (false)",
     "create table mailglass.copy () inherits (mailglass.events)",
@@ -111,15 +110,124 @@ def test_replica_mode_does_not_switch_the_triggers_off(ledger_url: str) -> None:
     assert caught.value.sqlstate == "45A01"
 
 
-@pytest.mark.parametrize("role", ["mailglass_app", "mailglass_owner"])
 @pytest.mark.parametrize("statement", DDL)
-def test_ddl_on_the_ledger_is_refused(ledger_url: str, statement: str, role: str) -> None:
-    """Row 87: neither the application nor the owner disarms it."""
+def test_ddl_of_the_owner_on_the_ledger_is_refused(ledger_url: str, statement: str) -> None:
+    """Row 87: by the guard, not for want of some other right, all of which the owner has here."""
+    before = _whole_ledger(ledger_url)
+    with _as(ledger_url, None) as superuser:
+        superuser.execute(
+            "do $$ begin execute format('grant create on database %I to mailglass_owner',"
+            " current_database()); end $$"
+        )
+        superuser.execute("grant create on schema public to mailglass_owner")
+        superuser.execute("grant mailglass_app to mailglass_owner")
+        superuser.execute("grant create on schema mailglass to mailglass_app")
+    with _as(ledger_url, "mailglass_owner") as connection:
+        with pytest.raises(psycopg.Error) as caught:
+            connection.execute(statement.encode())
+    assert caught.value.sqlstate == "45A02", caught.value
+    assert _whole_ledger(ledger_url) == before
+
+
+@pytest.mark.parametrize("statement", DDL)
+def test_ddl_of_the_application_on_the_ledger_is_refused(ledger_url: str, statement: str) -> None:
+    """Row 87: it owns nothing."""
+    before = _whole_ledger(ledger_url)
+    with _as(ledger_url, "mailglass_app") as connection, pytest.raises(psycopg.Error) as caught:
+        connection.execute(statement.encode())
+    assert caught.value.sqlstate in {"42501", "45A02"}
+    assert _whole_ledger(ledger_url) == before
+
+
+_NEXT = (
+    "insert into mailglass.events (tenant_id, delivery_id, seq, type, occurred_at, recorded_at, payload,"
+    " prev_hash, hash) select l.tenant_id, l.delivery_id, {seq}, 'delivered', now(), {at}, '{{}}', {prev},"
+    " mailglass.event_hash(l.tenant_id, l.delivery_id, {seq}, 'delivered', now(), {at}, null, '{{}}', null,"
+    " null, {prev}) from mailglass.events l where l.seq = 3"
+)
+
+
+@pytest.mark.parametrize("role", ["mailglass_app", "mailglass_owner", None])
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"seq": "4", "at": "now() - interval '1 day'", "prev": "l.hash"},
+        {"seq": "4", "at": "now() + interval '1 day'", "prev": "l.hash"},
+        {"seq": "5", "at": "now()", "prev": "l.hash"},
+        {"seq": "4", "at": "now()", "prev": "l.prev_hash"},
+        {"seq": "4", "at": "now()", "prev": "mailglass.genesis_hash(l.delivery_id)"},
+    ],
+    ids=lambda place: "-".join(place.values()),
+)
+def test_an_event_that_does_not_continue_the_chain_now_is_refused(
+    ledger_url: str, place: dict[str, str], role: str | None
+) -> None:
+    """Row 89: who may insert cannot date back, leave a gap or hang an event elsewhere."""
     before = _whole_ledger(ledger_url)
     with _as(ledger_url, role) as connection, pytest.raises(psycopg.Error) as caught:
-        connection.execute(statement.encode())
-    assert caught.value.sqlstate in {"45A02", "42501"}
+        connection.execute(_NEXT.format(**place).encode())
+    assert caught.value.sqlstate == "45A01"
     assert _whole_ledger(ledger_url) == before
+
+
+def test_an_event_whose_hash_is_made_up_is_refused(ledger_url: str) -> None:
+    """Row 89: the hash is recomputed when the event is written."""
+    with _as(ledger_url, "mailglass_app") as connection, pytest.raises(psycopg.Error) as caught:
+        connection.execute(
+            "insert into mailglass.events (tenant_id, delivery_id, seq, type, occurred_at, recorded_at,"
+            " prev_hash, hash) select tenant_id, delivery_id, 4, 'delivered', now(), now(), hash, hash"
+            " from mailglass.events where seq = 3"
+        )
+    assert caught.value.sqlstate == "45A01"
+
+
+def test_an_event_beside_its_delivery_is_seen(ledger_url: str) -> None:
+    """Row 89: a right hash alone does not hide an event that the delivery knows nothing of."""
+    with _as(ledger_url, "mailglass_app") as connection:
+        connection.execute(_NEXT.format(seq="4", at="now()", prev="l.hash").encode())
+    with front_desk(ledger_url) as mail:
+        assert {one.fault for one in mail.store.broken_chains()} == {"wrong_end"}
+
+
+@pytest.mark.parametrize("role", ["mailglass_owner", None])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "delete from mailglass.deliveries",
+        "delete from mailglass.messages",
+        "delete from mailglass.event_keys",
+        "update mailglass.event_keys set key = 'other'",
+        "truncate mailglass.messages cascade",
+        "truncate mailglass.deliveries",
+        "truncate mailglass.event_keys",
+    ],
+)
+def test_what_the_ledger_speaks_of_is_not_taken_away(
+    ledger_url: str, statement: str, role: str | None
+) -> None:
+    """An event without its delivery explains nothing, and a key that is gone lets a mail be doubled."""
+    with _as(ledger_url, role) as connection, pytest.raises(psycopg.Error) as caught:
+        connection.execute(statement.encode())
+    assert caught.value.sqlstate == "45A01"
+
+
+def test_a_delivery_that_was_taken_away_is_missed(ledger_url: str) -> None:
+    """Row 88: a superuser who removes the triggers and the row leaves its events behind."""
+    with _as(ledger_url, None) as superuser:
+        superuser.execute("alter table mailglass.deliveries disable trigger all")
+        superuser.execute("delete from mailglass.deliveries")
+    with front_desk(ledger_url) as mail:
+        assert [one.fault for one in mail.store.broken_chains()] == ["lost_delivery"]
+
+
+def test_names_of_other_schemas_are_none_of_the_guards_business(ledger_url: str) -> None:
+    """An application may have a schema whose name ends like ours."""
+    with _as(ledger_url, None) as superuser:
+        superuser.execute("create schema my_mailglass")
+        superuser.execute("create table my_mailglass.events (id int)")
+        superuser.execute("alter table my_mailglass.events add column at date")
+        superuser.execute("drop table my_mailglass.events")
+        superuser.execute("drop schema my_mailglass cascade")
 
 
 @pytest.mark.parametrize("role", ["mailglass_app", "mailglass_owner"])

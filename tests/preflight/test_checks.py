@@ -11,9 +11,12 @@ import pytest
 
 from front_desk import Greeting, front_desk, note, rows, write_templates
 from mailglass import (
+    Attachment,
     ConfigError,
+    DispatchState,
     Mailable,
     MailglassError,
+    Message,
     RateLimit,
     RateLimitError,
     Stream,
@@ -25,6 +28,7 @@ from mailglass import (
     Tracking,
     tenant,
 )
+from mailglass.adapters.fake import FakeAdapter, FakeMode
 from mailglass.app import CHECKS
 from mailglass.errors import ConfigErrorType, RateLimitErrorType, SuppressedErrorType
 from mailglass.preflight.tracking_guard import is_auth_mail
@@ -82,7 +86,9 @@ def test_bulk_mail_needs_a_configured_physical_address(database_url: str) -> Non
 @pytest.mark.parametrize(
     "name",
     ["app.PasswordReset", "app.MagicLink", "app.VerifyEmail", "app.ConfirmAccount", "app.LoginCode",
-     "app.TwoFactorCode", "app.Otp", "a.b.ResetPasswordMail", "app.password_reset"],
+     "app.TwoFactorCode", "app.Otp", "a.b.ResetPasswordMail", "app.password_reset", "app.OTPMail",
+     "app.PassCode", "app.AccessCode", "app.SecurityCodeMail", "app.SignIn", "app.SignInLink",
+     "app.ForgotPassword", "app.Activate_Account", "app.Your2FACode"],
 )  # fmt: skip
 def test_auth_mail_is_never_tracked(database_url: str, name: str) -> None:
     """Row 64: by the name of its mailable too."""
@@ -95,7 +101,11 @@ def test_auth_mail_is_never_tracked(database_url: str, name: str) -> None:
         assert rows(database_url) == NOTHING
 
 
-@pytest.mark.parametrize("name", ["app.OrderReceipt", "app.HotPotatoNews", "app.Newsletter", None])
+@pytest.mark.parametrize(
+    "name",
+    ["app.OrderReceipt", "app.HotPotatoNews", "app.Newsletter", "app.DesignInspiration",
+     "app.DiscountCode", "app.BlogInsights", "app.AssignInvoice", None],
+)  # fmt: skip
 def test_other_mail_is_not_taken_for_auth_mail(name: str | None) -> None:
     """The guess is by words, not by letters."""
     assert not is_auth_mail(name, authenticates=False)
@@ -285,6 +295,23 @@ def test_parallel_senders_get_exactly_the_limit(database_url: str) -> None:
             assert sum(pool.map(send, range(30))) == 10
 
 
+def test_a_scheduled_mail_takes_its_token_once(database_url: str) -> None:
+    """However often the provider asks for patience, the limit counts the mail and not the attempts."""
+    fake = FakeAdapter()
+    fake.next(FakeMode.REJECT_TEMPORARY, times=3)
+    limit = RateLimit(capacity=2, per_s=1 / 3600)
+    with front_desk(database_url, fake, rate_limit_per_tenant=limit) as mail:
+        delivery = mail.deliver_later(note(stream=Stream.OPERATIONAL), at=datetime.now(UTC))
+        for _ in range(4):
+            mail.dispatch_due()
+        settled = mail.delivery(delivery.id)
+        assert settled is not None
+        assert (settled.state, settled.attempts) == (DispatchState.SENT, 4)
+        mail.deliver(note(stream=Stream.OPERATIONAL))
+        with pytest.raises(RateLimitError):
+            mail.deliver(note(stream=Stream.OPERATIONAL))
+
+
 def test_a_template_error_burns_no_token(database_url: str, tmp_path: object) -> None:
     """Rendering comes first."""
     folder = write_templates(tmp_path, greeting__html="<p>{{ nmae }}</p>")  # type: ignore[arg-type]  # a Path
@@ -312,6 +339,22 @@ def test_an_application_adds_its_own_check(database_url: str) -> None:
         with pytest.raises(StreamPolicyError, match="closed"):
             mail.deliver(note())
     assert rows(database_url) == NOTHING
+
+
+def test_a_check_sees_at_dispatch_what_it_saw_at_intake(database_url: str) -> None:
+    """All of the mail: who, what and with which words, also after it has waited in the queue."""
+    seen: list[Message] = []
+    asked = note(
+        cc="ann@mail.example", bcc="bob@mail.example", html="<p>Thank you.</p>", tags=["order"],
+        metadata={"order": "7"}, headers={"X-Order": "7"}, reply_to="help@shop.example",
+        send_at=datetime.now(UTC), attachments=[Attachment(filename="a.txt", content=b"a")],
+    )  # fmt: skip
+    with front_desk(
+        database_url, checks=(*CHECKS, lambda message, _context: seen.append(message))
+    ) as mail:
+        mail.deliver_later(asked)
+        mail.dispatch_due()
+    assert seen == [asked, asked]
 
 
 def test_mailables_of_every_stream_have_a_definition() -> None:
