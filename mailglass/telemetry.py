@@ -22,6 +22,7 @@ class Signal(StrEnum):
     ADAPTER_RAISED = "attempt.adapter_raised"
     CHECK_RAISED = "attempt.check_raised"
     DISPATCH_RAISED = "attempt.dispatch_raised"
+    SEARCH_FAILED = "sweep.search_failed"
     DATABASE_AWAY = "worker.database_away"
 
 

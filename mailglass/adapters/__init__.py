@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
+from uuid import UUID
 
 from mailglass.envelope import Accepted, Envelope
 from mailglass.message import Message
@@ -15,12 +17,15 @@ class Capabilities:
 
     ``lease_s`` is the sum of the adapter's hard timeouts for one recipient and 30 s more: dispatch
     multiplies it by the recipients of a message and leases the message for that long.
+    ``search_lag_s`` is how long the provider may take to show a mail that it has accepted, None where
+    it cannot be asked; with it the adapter is ``Searchable``.
     """
 
     smtputf8: bool = False
     message_bytes_max: int | None = None
     idempotency_window_s: float | None = None
     lease_s: float = 90.0
+    search_lag_s: float | None = None
 
 
 @runtime_checkable
@@ -48,3 +53,18 @@ class Adapter(Protocol):
 
     def close(self) -> None:
         """Give connections back; the adapter may be used again."""
+
+
+@runtime_checkable
+class Searchable(Adapter, Protocol):
+    """An adapter whose provider can be asked which mails it has accepted."""
+
+    def find(
+        self, tenant_id: str, message_id: UUID, delivery_ids: Sequence[UUID]
+    ) -> Mapping[UUID, str | None]:
+        """Return those of the deliveries that the provider has, with its own id where it tells it.
+
+        Raises:
+            MailglassError: the provider gave no certain answer.
+
+        """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum, unique
@@ -86,13 +87,19 @@ class FakeAdapter:
     """Takes every mail, unless told otherwise; safe to share between threads.
 
     With ``honours_idempotency_key`` a repeated key gets its first final verdicts and nothing is
-    kept twice, as from a provider that replays its answer.
+    kept twice, as from a provider that replays its answer. With ``search_lag_s`` it can be asked what
+    it has, as providers with a log of messages can.
     """
 
     def __init__(
-        self, *, honours_idempotency_key: bool = False, clock: Clock = system_clock
+        self,
+        *,
+        honours_idempotency_key: bool = False,
+        search_lag_s: float | None = None,
+        clock: Clock = system_clock,
     ) -> None:
         """Start with an empty outbox."""
+        self._search_lag_s = search_lag_s
         self._honours_key = honours_idempotency_key
         self._clock = clock
         self._lock = threading.Lock()
@@ -115,7 +122,9 @@ class FakeAdapter:
     def capabilities(self) -> Capabilities:
         """Return the widest there are; the idempotency window only where keys are honoured."""
         window_s = IDEMPOTENCY_WINDOW_S if self._honours_key else None
-        return Capabilities(smtputf8=True, idempotency_window_s=window_s)
+        return Capabilities(
+            smtputf8=True, idempotency_window_s=window_s, search_lag_s=self._search_lag_s
+        )
 
     @property
     def sent(self) -> tuple[SentMail, ...]:
@@ -173,6 +182,18 @@ class FakeAdapter:
                         SentMail(envelope=envelope, recipients=tuple(taken), at=self._clock())
                     )
             return Accepted(provider=PROVIDER, verdicts=tuple(verdicts))
+
+    def find(
+        self, tenant_id: str, message_id: UUID, delivery_ids: Sequence[UUID]
+    ) -> Mapping[UUID, str | None]:
+        """Return those of the deliveries that were taken."""
+        return {
+            one.delivery_id: None
+            for mail in self.sent
+            if (mail.envelope.tenant_id, mail.envelope.message_id) == (tenant_id, message_id)
+            for one in mail.recipients
+            if one.delivery_id in delivery_ids
+        }
 
     def close(self) -> None:
         """Do nothing: what was sent can still be looked at."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -26,6 +26,7 @@ from mailglass.envelope import Envelope, Recipient, Verdict
 from mailglass.errors import (
     ConfigError,
     FailureClass,
+    Json,
     MailglassError,
     RateLimitError,
     SendError,
@@ -43,6 +44,16 @@ from mailglass.telemetry import Signal, report
 
 _WRITES_MAX: Final = 3
 """How often an attempt's verdicts are written before a cut connection is told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """What came of one claim: a verdict a recipient, and the error that refused or failed it."""
+
+    claim: Claim
+    provider: str
+    verdicts: tuple[Verdict, ...]
+    error: MailglassError | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,22 +81,56 @@ class Dispatcher:
         claim = self.store.claim_message(tenant_id, message_id, lease_s=self.lease_s)
         if claim is None:
             return None
+        attempt = self.attempt(claim)
+        self.finalize([attempt])
+        return attempt.error
+
+    def attempt(self, claim: Claim) -> Attempt:
+        """Ask preflight again and call the adapter once; nothing is written but rate tokens.
+
+        Whatever goes wrong becomes a verdict, so that no claim is held for it.
+        """
         try:
             adapter = self.adapter_named(claim.adapter_ref)
         except ConfigError as missing:
-            self._finalize(
-                claim, claim.adapter_ref, _same_for_all(claim, _verdict_of_refusal(missing))
-            )
-            return missing
+            return _refused(claim, claim.adapter_ref, missing)
         refusal = self._refusal(claim)
         if refusal is not None:
-            self._finalize(claim, adapter.name, _same_for_all(claim, _verdict_of_refusal(refusal)))
-            return refusal
+            return _refused(claim, adapter.name, refusal)
         verdicts, error = _attempt(claim, adapter)
+        return Attempt(claim=claim, provider=adapter.name, verdicts=verdicts, error=error)
+
+    def finalize(self, attempts: Sequence[Attempt]) -> None:
+        """Write what came of attempts, all in one statement."""
+        rows = [self._row(one) for one in attempts]
+        states = _persistently(partial(self.store.finalize_attempts, rows))
+        for one in attempts:
+            _report(one, states.get(one.claim.message_id))
         # What was sent is written first: losing that would be worse than losing a suppression.
-        self._finalize(claim, adapter.name, verdicts)
-        self._suppress_refused(claim, verdicts)
-        return error
+        for one in attempts:
+            self._suppress_refused(one.claim, one.verdicts)
+
+    def _row(self, attempt: Attempt) -> dict[str, Json]:
+        claim = attempt.claim
+        settled = [
+            settle(
+                one,
+                attempt=claim.attempt,
+                expires_in_s=claim.expires_in_s,
+                settings=self.settings,
+                jitter=self.jitter,
+            )
+            for one in attempt.verdicts
+        ]
+        return {
+            "message_id": str(claim.message_id),
+            "tenant_id": claim.tenant_id,
+            "token": claim.token,
+            "provider": attempt.provider,
+            "retry_in_s": max((one.retry_in_s for one in settled), default=0.0),
+            "counts": counts_as_attempt(attempt.verdicts),
+            "verdicts": [one.row() for one in settled],
+        }
 
     def _refusal(self, claim: Claim) -> MailglassError | None:
         """Ask preflight again, now that time has passed since the message was queued."""
@@ -137,40 +182,30 @@ class Dispatcher:
                 )
                 self.store.add_suppression(new_id(), claim.tenant_id, entry)
 
-    def _finalize(self, claim: Claim, provider: str, verdicts: tuple[Verdict, ...]) -> None:
-        settled = [
-            settle(
-                one,
-                attempt=claim.attempt,
-                expires_in_s=claim.expires_in_s,
-                settings=self.settings,
-                jitter=self.jitter,
-            )
-            for one in verdicts
-        ]
-        write = partial(
-            self.store.finalize_attempt,
-            claim,
-            provider=provider,
-            verdicts=[one.row() for one in settled],
-            retry_in_s=max((one.retry_in_s for one in settled), default=0.0),
-            counts=counts_as_attempt(verdicts),
-        )
-        state = _persistently(write)
-        report(
-            Signal.FENCED if state is None else Signal.SETTLED,
-            level=logging.WARNING if state is None else logging.INFO,
-            tenant_id=claim.tenant_id,
-            message_id=claim.message_id,
-            stream=claim.stream.value,
-            provider=provider,
-            state=state.value if state else None,
-            attempt=claim.attempt,
-        )
+
+def _refused(claim: Claim, provider: str, error: MailglassError) -> Attempt:
+    verdicts = _same_for_all(claim, _verdict_of_refusal(error))
+    return Attempt(claim=claim, provider=provider, verdicts=verdicts, error=error)
 
 
-def _persistently(write: Callable[[], DispatchState | None]) -> DispatchState | None:
-    """Write again over another connection when one was cut: the fencing token makes that safe.
+def _report(attempt: Attempt, state: DispatchState | None) -> None:
+    claim = attempt.claim
+    report(
+        Signal.FENCED if state is None else Signal.SETTLED,
+        level=logging.WARNING if state is None else logging.INFO,
+        tenant_id=claim.tenant_id,
+        message_id=claim.message_id,
+        stream=claim.stream.value,
+        provider=attempt.provider,
+        state=state.value if state else None,
+        attempt=claim.attempt,
+    )
+
+
+def _persistently(
+    write: Callable[[], Mapping[UUID, DispatchState]],
+) -> Mapping[UUID, DispatchState]:
+    """Write again over another connection when one was cut: the fencing tokens make that safe.
 
     Where the first writing took place after all, the second finds nothing left to settle.
     """

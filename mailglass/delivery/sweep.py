@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from mailglass.adapters import Adapter
+from mailglass.adapters import Adapter, Searchable
 from mailglass.deliveries import DispatchState
 from mailglass.delivery.record import REPORTED
+from mailglass.errors import MailglassError
 from mailglass.events import EventType
 from mailglass.ledger.store import Move, Pending, Store
+from mailglass.message import OnUnknown
+from mailglass.telemetry import Signal, report
 
 BATCH_MAX: Final = 200
 """Messages of each kind that one sweep looks at."""
@@ -30,6 +34,7 @@ class Swept:
     expired: int = 0
     abandoned: int = 0
     reconciled: int = 0
+    found: int = 0
     requeued: int = 0
     quarantined: int = 0
     given_up: int = 0
@@ -45,9 +50,11 @@ class Sweeper:
     def sweep(self) -> Swept:
         """Look once at each kind of waiting message.
 
-        An unknown is put back only where the provider honours the idempotency key that the message
-        carries, and inside the provider's window: a second attempt then cannot double it. Elsewhere
-        it waits for evidence, which a provider's report is, and is given up after 72 hours.
+        An unknown is put back where the provider honours the idempotency key that the message carries,
+        inside the provider's window: a second attempt then cannot double it. It is also put back when
+        its author would rather have it doubled than lost, nobody can be sending it any more, and the
+        provider, asked late enough, does not have it. Elsewhere it waits for evidence, which a
+        provider's report is, and is given up after 72 hours.
         """
         return Swept(
             expired=len(self._expire()),
@@ -83,45 +90,76 @@ class Sweeper:
         )
 
     def _settle_unknowns(self) -> dict[str, int]:
-        unknowns = self.store.unknown_messages(limit=BATCH_MAX)
-        poison = [one for one in unknowns if one.abandoned >= ABANDONED_MAX]
-        others = [one for one in unknowns if one.abandoned < ABANDONED_MAX]
-        safe = [one for one in others if self._may_be_put_back(one)]
-        parked = [
-            one
-            for one in others
-            if not self._may_be_put_back(one) and one.unknown_for_s >= PARK_AFTER_S
-        ]
-        return {
-            "quarantined": len(
-                self._move(
-                    poison, _out_of_unknown(DispatchState.FAILED, EventType.QUARANTINED, "poison")
-                )
-            ),
-            "requeued": len(
-                self._move(
-                    safe, _out_of_unknown(DispatchState.QUEUED, EventType.REQUEUED, "provider_key")
-                )
-            ),
-            "given_up": len(
-                self._move(
-                    parked,
-                    _out_of_unknown(
-                        DispatchState.UNKNOWN_FINAL, EventType.UNKNOWN_FINAL, "no_evidence"
-                    ),
-                )
-            ),
+        moves: dict[str, list[Pending]] = {"quarantined": [], "requeued": [], "given_up": []}
+        found = 0
+        for one in self.store.unknown_messages(limit=BATCH_MAX):
+            if one.abandoned >= ABANDONED_MAX:
+                moves["quarantined"].append(one)
+            elif self._provider_knows_the_key(one):
+                moves["requeued"].append(one)
+            elif (known := self._accepted(one)) is not None:
+                found += len(self._move([one], _found(known))) if known else 0
+                moves["requeued"] += [] if known else [one]
+            elif one.unknown_for_s >= PARK_AFTER_S:
+                moves["given_up"].append(one)
+        return {"found": found} | {
+            name: len(self._move(waiting, _OUT_OF_UNKNOWN[name])) for name, waiting in moves.items()
         }
 
-    def _may_be_put_back(self, one: Pending) -> bool:
+    def _provider_knows_the_key(self, one: Pending) -> bool:
+        """Tell whether a second attempt would get the provider's first answer."""
         adapter = self.adapters.get(one.adapter_ref)
         window_s = adapter.capabilities.idempotency_window_s if adapter else None
         if window_s is None or one.tried_for_s is None or one.is_expired:
             return False
         return one.tried_for_s < window_s * _WINDOW_MARGIN
 
+    def _accepted(self, one: Pending) -> Mapping[UUID, str | None] | None:
+        """Ask the provider which of a message's unknown deliveries it has; None: nobody can tell.
+
+        It is asked only where an empty answer would allow a second attempt: the mail is rather
+        doubled than lost, its time is not over, nobody can be sending it any more, and the provider
+        has had time to show what it accepted.
+        """
+        adapter = self.adapters.get(one.adapter_ref)
+        lag_s = adapter.capabilities.search_lag_s if adapter else None
+        is_asked = (
+            one.on_unknown is OnUnknown.RESEND
+            and one.is_owner_gone
+            and not one.is_expired
+            and lag_s is not None
+            and one.lease_over_for_s >= lag_s
+        )
+        if not is_asked or not isinstance(adapter, Searchable):
+            return None
+        everyone = self.store.deliveries_of_message(one.tenant_id, one.id)
+        unknown = [each.id for each in everyone if each.state is DispatchState.UNKNOWN]
+        try:
+            return adapter.find(one.tenant_id, one.id, unknown)
+        except MailglassError as error:
+            report(
+                Signal.SEARCH_FAILED,
+                level=logging.WARNING,
+                tenant_id=one.tenant_id,
+                message_id=one.id,
+                provider=adapter.name,
+                error_type=f"{type(error).__name__}.{error.type.value}",
+            )
+            return None
+
     def _move(self, messages: Sequence[Pending], move: Move) -> Mapping[UUID, DispatchState]:
         return self.store.move_messages(messages, move) if messages else {}
+
+
+def _found(known: Mapping[UUID, str | None]) -> Move:
+    return Move(
+        from_state=DispatchState.UNKNOWN,
+        to_state=DispatchState.SENT,
+        event=EventType.RECONCILED,
+        payload={"by": "provider_search"},
+        code="found",
+        found=known,
+    )
 
 
 def _out_of_unknown(state: DispatchState, event: EventType, reason: str) -> Move:
@@ -132,3 +170,12 @@ def _out_of_unknown(state: DispatchState, event: EventType, reason: str) -> Move
         payload={"by": "sweep", "code": reason},
         code=reason,
     )
+
+
+_OUT_OF_UNKNOWN: Final = {
+    "quarantined": _out_of_unknown(DispatchState.FAILED, EventType.QUARANTINED, "poison"),
+    "requeued": _out_of_unknown(DispatchState.QUEUED, EventType.REQUEUED, "safe_to_repeat"),
+    "given_up": _out_of_unknown(
+        DispatchState.UNKNOWN_FINAL, EventType.UNKNOWN_FINAL, "no_evidence"
+    ),
+}

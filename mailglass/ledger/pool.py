@@ -83,6 +83,21 @@ class Pool:
         if self._role is not None:
             connection.execute(sql.SQL("set role {}").format(sql.Identifier(self._role)))
 
+    def direct(self) -> Connection:
+        """Open a connection outside the pool, set up as those in it; whoever asked closes it.
+
+        Raises:
+            psycopg.OperationalError: the database cannot be reached.
+            ConfigError: ``conflicting``, when the pool was closed.
+
+        """
+        self._refuse_when_closed()
+        connection: Connection = psycopg.connect(
+            self._database_url, autocommit=True, row_factory=dict_row, **self._session
+        )
+        self._configure(connection)
+        return connection
+
     @contextmanager
     def connection(self) -> Iterator[Connection]:
         """Lend a connection; errors about our own rules arrive as ours.
@@ -92,12 +107,7 @@ class Pool:
             ConfigError: ``conflicting``, when the pool was closed.
 
         """
-        if self._is_closed:
-            raise ConfigError(
-                "this Mailglass is closed; make another one",
-                type=ConfigErrorType.CONFLICTING,
-                key="closed",
-            )
+        self._refuse_when_closed()
         if self._process_id != os.getpid():
             with _FORKING:
                 if self._process_id != os.getpid():
@@ -116,9 +126,17 @@ class Pool:
                 raise
             yield connection
 
+    def _refuse_when_closed(self) -> None:
+        if self._is_closed:
+            raise ConfigError(
+                "this Mailglass is closed; make another one",
+                type=ConfigErrorType.CONFLICTING,
+                key="closed",
+            )
+
     def _reach(self) -> None:
         """Raise what keeps us from the database; the pool itself would only tell of a timeout."""
-        psycopg.connect(self._database_url, **self._session).close()
+        self.direct().close()
 
     def close(self) -> None:
         """Close every connection of this process; the pool cannot be used afterwards."""

@@ -16,9 +16,10 @@ from psycopg.rows import DictRow
 from mailglass.deliveries import Delivery, DispatchState, Outcome
 from mailglass.errors import Json
 from mailglass.events import Event, EventType, RejectReason
+from mailglass.ledger.owner import OwnerSession
 from mailglass.ledger.pool import Connection, Pool
 from mailglass.ledger.sql import query
-from mailglass.message import RecipientKind, Stream
+from mailglass.message import OnUnknown, RecipientKind, Stream
 from mailglass.suppression import Suppression, SuppressionReason, SuppressionScope
 
 Row = Mapping[str, Any]
@@ -40,6 +41,7 @@ class Claim:
     settings: Mapping[str, Any]
     token: int
     attempt: int
+    lease_s: float
     expires_in_s: float | None
     adapter_ref: str
     recipients: tuple[Row, ...]
@@ -67,7 +69,8 @@ class Appended:
 class Pending:
     """A message that waits, as it was seen; ``token`` None means whatever token it has.
 
-    ``unknown_for_s``, ``tried_for_s`` and ``abandoned`` are set for unknown messages.
+    What follows ``adapter_ref`` is set for unknown messages. ``is_owner_gone`` tells that the session
+    which claimed it has ended while Postgres stayed up: False also where nobody can tell.
     """
 
     id: UUID
@@ -78,6 +81,9 @@ class Pending:
     tried_for_s: float | None = None
     abandoned: int = 0
     is_expired: bool = False
+    on_unknown: OnUnknown = OnUnknown.PARK
+    lease_over_for_s: float = 0.0
+    is_owner_gone: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +91,8 @@ class Move:
     """A step of the dispatch machine that needs no attempt, and the event that it writes.
 
     ``when_…`` are conditions that must hold when it is taken: the message's time or its lease is
-    over, or the provider has reported on the delivery.
+    over, or the provider has reported on the delivery. ``found`` moves only the deliveries that it
+    names, and keeps the provider's ids of them.
     """
 
     from_state: DispatchState
@@ -97,6 +104,7 @@ class Move:
     when_expired: bool = False
     when_lease_over: bool = False
     when_reported: bool = False
+    found: Mapping[UUID, str | None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,9 +135,11 @@ class Store:
             connect_timeout_s=connect_timeout_s,
             statement_timeout_s=statement_timeout_s,
         )
+        self._owner = OwnerSession(self._pool)
 
     def close(self) -> None:
         """Close every connection; the store cannot be used afterwards."""
+        self._owner.close()
         self._pool.close()
 
     def __enter__(self) -> Self:
@@ -174,39 +184,44 @@ class Store:
     def claim_message(self, tenant_id: str, message_id: UUID, *, lease_s: float) -> Claim | None:
         """Claim a due message; None when somebody else has it or nothing is to be done now."""
         try:
-            rows = self._rows(
-                "claim_message",
-                {"tenant_id": tenant_id, "message_id": message_id, "lease_s": lease_s},
-            )
+            found = self._claims(tenant_id=tenant_id, message_ids=[message_id], lease_s=lease_s)
         except UniqueViolation as error:
             if error.diag.constraint_name != "messages_one_in_flight":
                 raise
             return None  # another message with its ordering key is on its way
-        return _claim(rows[0]) if rows else None
+        return found[0] if found else None
 
-    def finalize_attempt(
+    def claim_due(self, stream: Stream, *, limit: int, lease_s: float) -> tuple[Claim, ...]:
+        """Claim up to ``limit`` due messages of a stream that need no order, the longest waiting first."""
+        return self._claims(stream=stream, limit=limit, lease_s=lease_s)
+
+    def _claims(
         self,
-        claim: Claim,
         *,
-        provider: str,
-        verdicts: Sequence[Mapping[str, Json]],
-        retry_in_s: float,
-        counts: bool,
-    ) -> DispatchState | None:
-        """Write an attempt's verdicts; None when the fencing token is no longer ours."""
-        rows = self._rows(
-            "finalize_attempt",
+        lease_s: float,
+        tenant_id: str | None = None,
+        message_ids: Sequence[UUID] = (),
+        stream: Stream | None = None,
+        limit: int = 0,
+    ) -> tuple[Claim, ...]:
+        rows = self._owner.rows(
+            query("claim_messages").encode(),
             {
-                "tenant_id": claim.tenant_id,
-                "message_id": claim.message_id,
-                "token": claim.token,
-                "provider": provider,
-                "verdicts": json.dumps(list(verdicts)),
-                "retry_in_s": retry_in_s,
-                "counts": counts,
+                "tenant_id": tenant_id,
+                "message_ids": list(message_ids),
+                "stream": stream.value if stream else None,
+                "limit": limit,
+                "lease_s": lease_s,
             },
         )
-        return DispatchState(rows[0]["state"]) if rows else None
+        return tuple(_claim(row) for row in rows)
+
+    def finalize_attempts(
+        self, attempts: Sequence[Mapping[str, Json]]
+    ) -> Mapping[UUID, DispatchState]:
+        """Write the verdicts of attempts; each message's state, but for those whose token is lost."""
+        rows = self._rows("finalize_attempts", {"attempts": json.dumps(list(attempts))})
+        return {row["id"]: DispatchState(row["state"]) for row in rows}
 
     def move_messages(
         self, messages: Sequence[Pending], move: Move
@@ -230,6 +245,7 @@ class Store:
                 "when_expired": move.when_expired,
                 "when_lease_over": move.when_lease_over,
                 "when_reported": move.when_reported,
+                "found": _found(move.found),
             },
         )
         return {row["id"]: DispatchState(row["state"]) for row in rows}
@@ -249,6 +265,11 @@ class Store:
     def reported_messages(self, *, limit: int) -> tuple[Pending, ...]:
         """Return messages that are unknown to us though their provider has reported on them."""
         return _pending(self._rows("reported_messages", {"limit": limit}))
+
+    def due_in_order(self, *, limit: int) -> tuple[tuple[str, UUID], ...]:
+        """Return tenant and id of the message of each ordering key that is next, if it is due."""
+        rows = self._rows("due_in_order", {"limit": limit})
+        return tuple((row["tenant_id"], row["id"]) for row in rows)
 
     def due_messages(self, *, limit: int) -> tuple[tuple[str, UUID], ...]:
         """Return tenant and id of messages whose time has come, transactional ones first."""
@@ -425,14 +446,24 @@ def _claim(row: Row) -> Claim:
         settings=row["settings"],
         token=row["token"],
         attempt=row["attempts"],
+        lease_s=row["lease_s"],
         expires_in_s=row["expires_in_s"],
         adapter_ref=row["adapter_ref"],
         recipients=tuple(row["recipients"] or ()),
     )
 
 
+def _found(found: Mapping[UUID, str | None] | None) -> str | None:
+    return None if found is None else json.dumps({str(key): one for key, one in found.items()})
+
+
 def _pending(rows: Sequence[Row]) -> tuple[Pending, ...]:
-    return tuple(Pending(**row) for row in rows)
+    return tuple(_one_pending(row) for row in rows)
+
+
+def _one_pending(row: Row) -> Pending:
+    wish = row.get("on_unknown")
+    return Pending(**(dict(row) | {"on_unknown": OnUnknown(wish)} if wish else row))
 
 
 def _suppression(row: Row) -> Suppression:

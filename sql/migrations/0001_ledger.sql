@@ -72,8 +72,7 @@ create table mailglass.messages (
     run_at timestamptz not null,
     expires_at timestamptz,
     lease_until timestamptz,
-    owner_pid integer,
-    owner_backend_start timestamptz,
+    owner_key bigint,
     owner_server_start timestamptz,
     on_unknown text not null check (on_unknown in ('park', 'resend')),
     ordering_key text,
@@ -90,6 +89,9 @@ comment on column mailglass.messages.payload is
     'The frozen MIME bytes, the same at every attempt; null once scrubbed. Size and hash stay.';
 comment on column mailglass.messages.token is
     'The fencing token: one more at every claim; each write of an attempt carries it.';
+
+comment on column mailglass.messages.owner_key is
+    'The advisory lock that the claiming process holds as long as its session lives; null when nobody can tell.';
 
 create index messages_due on mailglass.messages (stream, run_at, id) where state = 'queued';
 create index messages_expiring on mailglass.messages (expires_at) where state = 'queued';

@@ -57,11 +57,32 @@ from mailglass.event_keys k
 join mailglass.deliveries d on d.message_id = k.subject_id and d.position = 0
 where k.tenant_id = %(tenant_id)s::text and k.scope = 'deliver' and k.key = any (%(keys)s::text[]);
 
--- name: claim_message
--- Takes a due message for one attempt: the fencing token goes up, the lease starts, and each
--- delivery still to be served gets its attempt_started event. No row: somebody else has it, it is not
--- due, it is settled, or its time is over.
-with claimed as (
+-- name: claim_messages
+-- Takes due messages for one attempt each: those named by their ids, and up to a number of one stream
+-- that need no order. The fencing token goes up, the lease starts, and each delivery still to be served
+-- gets its attempt_started event. No row for a message: somebody else has it, it is not due, it is
+-- settled, or its time is over.
+with named as (
+    select m.id
+    from mailglass.messages m
+    where m.id = any (%(message_ids)s::uuid[])
+      and m.tenant_id = %(tenant_id)s::text
+      and m.state = 'queued'
+      and m.run_at <= clock_timestamp()
+      and (m.expires_at is null or m.expires_at > clock_timestamp())
+    for update skip locked
+), waiting as (
+    select m.id
+    from mailglass.messages m
+    where m.state = 'queued'
+      and m.stream = %(stream)s::text
+      and m.run_at <= clock_timestamp()
+      and m.ordering_key is null
+      and (m.expires_at is null or m.expires_at > clock_timestamp())
+    order by m.run_at, m.id
+    limit %(limit)s::integer
+    for update skip locked
+), claimed as (
     update mailglass.messages m
     set state = 'sending',
         token = m.token + 1,
@@ -70,16 +91,10 @@ with claimed as (
             + make_interval(secs => %(lease_s)s::double precision * (
                 select count(*) from mailglass.deliveries d
                 where d.message_id = m.id and d.state = 'queued')),
-        owner_pid = pg_backend_pid(),
-        owner_backend_start = (
-            select a.backend_start from pg_catalog.pg_stat_activity a where a.pid = pg_backend_pid()),
+        owner_key = %(owner_key)s::bigint,
         owner_server_start = pg_postmaster_start_time(),
         updated_at = now()
-    where m.id = %(message_id)s::uuid
-      and m.tenant_id = %(tenant_id)s::text
-      and m.state = 'queued'
-      and m.run_at <= clock_timestamp()
-      and (m.expires_at is null or m.expires_at > clock_timestamp())
+    where m.id = any (array(select named.id from named union all select waiting.id from waiting))
     returning m.*
 ), started as (
     update mailglass.deliveries d
@@ -101,34 +116,48 @@ with claimed as (
     select s.tenant_id, s.id, s.seq, 'attempt_started', s.updated_at, s.updated_at,
            jsonb_build_object('token', s.token, 'attempt', s.attempts), s.trace_id, s.prior_hash, s.chain_hash
     from started s
+), recipient as (
+    select s.message_id,
+           jsonb_agg(jsonb_build_object('delivery_id', s.id, 'kind', s.kind, 'address', s.address::text)
+                     order by s.position) as recipients
+    from started s
+    group by s.message_id
 )
 select c.id, c.tenant_id, c.stream, c.mailable, c.authenticates, c.mail_from, c.payload, c.payload_sha256,
-       c.settings, c.token, c.attempts, c.on_unknown, c.adapter_ref, c.lease_until,
-       extract(epoch from c.expires_at - clock_timestamp())::double precision as expires_in_s,
-       (select jsonb_agg(jsonb_build_object('delivery_id', s.id, 'kind', s.kind, 'address', s.address::text)
-                         order by s.position)
-        from started s) as recipients
-from claimed c;
+       c.settings, c.token, c.attempts, c.adapter_ref,
+       extract(epoch from c.lease_until - clock_timestamp())::double precision as lease_s,
+       extract(epoch from c.expires_at - clock_timestamp())::double precision as expires_in_s, r.recipients
+from claimed c
+join recipient r on r.message_id = c.id
+order by c.run_at, c.id;
 
--- name: finalize_attempt
--- Writes the verdicts of one attempt under its fencing token, one event a delivery, and folds the
--- message's own state from all its deliveries. No row: the token is no longer ours; write nothing.
-with held as (
-    select m.id, m.trace_id, m.token, m.attempts
+-- name: finalize_attempts
+-- Writes the verdicts of attempts, each under its fencing token, one event a delivery, and folds each
+-- message's own state from all its deliveries. No row for a message: the token is no longer that of the
+-- attempt, and nothing was written.
+with asked as (
+    select a.*
+    from jsonb_to_recordset(%(attempts)s::jsonb) as a (
+        message_id uuid, tenant_id text, token bigint, provider text, retry_in_s double precision,
+        counts boolean, verdicts jsonb)
+), held as (
+    select m.id, m.trace_id, m.token, m.attempts, a.provider, a.retry_in_s, a.counts, a.verdicts
     from mailglass.messages m
-    where m.id = %(message_id)s::uuid and m.tenant_id = %(tenant_id)s::text
-      and m.token = %(token)s::bigint and m.state in ('sending', 'unknown')
-    for update
+    join asked a on a.message_id = m.id and a.tenant_id = m.tenant_id and a.token = m.token
+    where m.state in ('sending', 'unknown')
+    order by m.id
+    for update of m
 ), verdict as (
-    select v.*, v.payload || jsonb_build_object('token', held.token, 'attempt', held.attempts) as event_payload
-    from jsonb_to_recordset(%(verdicts)s::jsonb) as v (
+    select v.*, held.id as message_id, held.trace_id, held.provider,
+           v.payload || jsonb_build_object('token', held.token, 'attempt', held.attempts) as event_payload
+    from held
+    cross join lateral jsonb_to_recordset(held.verdicts) as v (
         delivery_id uuid, state text, type text, failure_class text, code text, provider_message_id text,
         payload jsonb)
-    cross join held
 ), settled as (
     update mailglass.deliveries d
     set state = v.state,
-        provider = %(provider)s::text,
+        provider = v.provider,
         provider_message_id = coalesce(v.provider_message_id, d.provider_message_id),
         failure_class = v.failure_class,
         code = v.code,
@@ -136,11 +165,11 @@ with held as (
         prior_hash = d.chain_hash,
         chain_hash = mailglass.event_hash(d.tenant_id, d.id, d.seq + 1, v.type,
             greatest(now(), d.updated_at), greatest(now(), d.updated_at), null,
-            v.event_payload, null, held.trace_id, d.chain_hash),
+            v.event_payload, null, v.trace_id, d.chain_hash),
         updated_at = greatest(now(), d.updated_at)
-    from held, verdict v
-    where d.message_id = held.id and d.id = v.delivery_id and d.state in ('sending', 'unknown')
-    returning d.*, v.type, v.event_payload, held.trace_id
+    from verdict v
+    where d.id = v.delivery_id and d.message_id = v.message_id and d.state in ('sending', 'unknown')
+    returning d.*, v.type, v.event_payload, v.trace_id
 ), event as (
     insert into mailglass.events (
         tenant_id, delivery_id, seq, type, occurred_at, recorded_at, payload, trace_id, prev_hash, hash
@@ -149,23 +178,27 @@ with held as (
            s.prior_hash, s.chain_hash
     from settled s
 ), folded as (
-    select mailglass.folded_state(array_agg(state)) as state
+    select message_id, mailglass.folded_state(array_agg(state)) as state
     from (
-        select s.state from settled s
+        select s.message_id, s.state from settled s
         union all
-        select d.state from mailglass.deliveries d join held on d.message_id = held.id
-        where not exists (select from verdict v where v.delivery_id = d.id)
+        select d.message_id, d.state
+        from mailglass.deliveries d
+        where d.message_id in (select settled.message_id from settled)
+          and not exists (select from settled s where s.id = d.id)
     ) every_delivery
+    group by message_id
 )
 update mailglass.messages m
 set state = folded.state,
-    attempts = m.attempts - case when %(counts)s::boolean then 0 else 1 end,
+    attempts = m.attempts - case when held.counts then 0 else 1 end,
     run_at = case when folded.state = 'queued'
-        then clock_timestamp() + make_interval(secs => %(retry_in_s)s::double precision) else m.run_at end,
+        then clock_timestamp() + make_interval(secs => held.retry_in_s) else m.run_at end,
     updated_at = now()
-from held, folded
-where m.id = held.id and exists (select from settled)
-returning m.state, m.run_at;
+from held
+join folded on folded.message_id = held.id
+where m.id = held.id
+returning m.id, m.state;
 
 -- name: move_messages
 -- Takes messages from one state to another without an attempt: cancelled, expired, abandoned, put
@@ -191,6 +224,7 @@ with asked as (
     update mailglass.deliveries d
     set state = %(to_state)s::text,
         code = coalesce(%(code)s::text, d.code),
+        provider_message_id = coalesce(%(found)s::jsonb ->> d.id::text, d.provider_message_id),
         seq = d.seq + 1,
         prior_hash = d.chain_hash,
         chain_hash = mailglass.event_hash(d.tenant_id, d.id, d.seq + 1, %(type)s::text,
@@ -200,6 +234,7 @@ with asked as (
     from held
     where d.message_id = held.id and d.state = %(from_state)s::text
       and (not %(when_reported)s::boolean or d.outcome_rank >= 10)
+      and (%(found)s::jsonb is null or jsonb_exists(%(found)s::jsonb, d.id::text))
     returning d.*, held.trace_id
 ), event as (
     insert into mailglass.events (
@@ -252,7 +287,15 @@ select m.id, m.tenant_id, m.token, m.adapter_ref,
        extract(epoch from clock_timestamp() - m.updated_at)::double precision as unknown_for_s,
        extract(epoch from clock_timestamp() - e.first_attempt_at)::double precision as tried_for_s,
        e.abandoned,
-       coalesce(m.expires_at <= clock_timestamp(), false) as is_expired
+       coalesce(m.expires_at <= clock_timestamp(), false) as is_expired,
+       m.on_unknown,
+       extract(epoch from clock_timestamp() - m.lease_until)::double precision as lease_over_for_s,
+       coalesce(m.owner_server_start = pg_postmaster_start_time() and not pg_is_in_recovery()
+           and not exists (
+               select from pg_catalog.pg_locks l
+               where l.locktype = 'advisory' and l.objsubid = 1
+                 and (l.classid::bigint << 32 | l.objid::bigint) = m.owner_key), false)
+           and m.owner_key is not null as is_owner_gone
 from mailglass.messages m
 cross join lateral (
     select min(e.recorded_at) filter (where e.type = 'attempt_started') as first_attempt_at,
@@ -296,6 +339,18 @@ cross join lateral (
     limit %(limit)s::integer
 ) due
 order by s.place, due.run_at, due.id
+limit %(limit)s::integer;
+
+-- name: due_in_order
+-- Due messages that have an ordering key of which none is on its way: the longest waiting of each key.
+select distinct on (m.tenant_id, m.ordering_key) m.id, m.tenant_id
+from mailglass.messages m
+where m.state = 'queued' and m.ordering_key is not null and m.run_at <= clock_timestamp()
+  and (m.expires_at is null or m.expires_at > clock_timestamp())
+  and not exists (
+      select from mailglass.messages o
+      where o.tenant_id = m.tenant_id and o.ordering_key = m.ordering_key and o.state = 'sending')
+order by m.tenant_id, m.ordering_key, m.run_at, m.id
 limit %(limit)s::integer;
 
 -- name: queue_messages

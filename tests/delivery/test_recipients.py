@@ -8,7 +8,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from front_desk import front_desk, note
+from front_desk import front_desk, note, write_verdict
 from mailglass import (
     BatchFailed,
     Delivery,
@@ -152,19 +152,13 @@ def test_a_late_suppression_verdict_settles_an_unknown(database_url: str) -> Non
         with psycopg.connect(database_url) as owner:
             owner.execute("update mailglass.messages set lease_until = now() - interval '1 day'")
         assert mail.sweep().abandoned == 1
-        written = mail.store.finalize_attempt(
+        written = write_verdict(
+            mail,
             claim,
-            provider="fake",
-            verdicts=[
-                {
-                    "delivery_id": str(delivery.id), "state": "suppressed", "type": "suppressed",
-                    "failure_class": "suppressed", "code": "550 5.1.1",
-                    "provider_message_id": None, "payload": {},
-                }
-            ],
-            retry_in_s=0,
-            counts=True,
-        )  # fmt: skip
+            state=DispatchState.SUPPRESSED,
+            event=EventType.SUPPRESSED,
+            code="550 5.1.1",
+        )
         assert written is DispatchState.SUPPRESSED
 
 

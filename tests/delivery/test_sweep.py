@@ -10,11 +10,10 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from front_desk import count, front_desk, note
+from front_desk import count, front_desk, note, write_verdict
 from mailglass import DispatchState, EventType, Mailglass, Report, SendError, tenant
 from mailglass.adapters.fake import FakeAdapter, FakeMode, SimulatedCrash
 from mailglass.delivery.sweep import Swept
-from mailglass.errors import Json
 from mailglass.ledger.store import Claim
 
 
@@ -231,12 +230,8 @@ def test_a_late_verdict_still_settles_an_abandoned_claim(database_url: str) -> N
         assert isinstance(claim, Claim)
         _age(database_url, "lease_until", "1 day")
         assert mail.sweep().abandoned == 1
-        verdict: dict[str, Json] = {
-            "delivery_id": str(delivery.id), "state": "sent", "type": "dispatched",
-            "failure_class": None, "code": "250", "provider_message_id": None, "payload": {},
-        }  # fmt: skip
-        written = mail.store.finalize_attempt(
-            claim, provider="fake", verdicts=[verdict], retry_in_s=0, counts=True
+        written = write_verdict(
+            mail, claim, state=DispatchState.SENT, event=EventType.DISPATCHED, code="250"
         )
         assert written is DispatchState.SENT
 
@@ -254,14 +249,10 @@ def test_a_stale_token_writes_nothing(database_url: str) -> None:
         assert fresh is not None
         assert fresh.token == stale.token + 1
         before = mail.events(delivery.id)
-        verdict: dict[str, Json] = {
-            "delivery_id": str(delivery.id), "state": "failed", "type": "failed",
-            "failure_class": "permanent", "code": "550", "provider_message_id": None, "payload": {},
-        }  # fmt: skip
-        for claim in (stale, stale):
+        for _ in range(2):
             assert (
-                mail.store.finalize_attempt(
-                    claim, provider="fake", verdicts=[verdict], retry_in_s=0, counts=True
+                write_verdict(
+                    mail, stale, state=DispatchState.FAILED, event=EventType.FAILED, code="550"
                 )
                 is None
             )

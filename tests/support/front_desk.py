@@ -10,11 +10,13 @@ from typing import Any
 
 import psycopg
 
-from mailglass import Mailable, Mailglass, Message
+from mailglass import DispatchState, EventType, Mailable, Mailglass, Message
 from mailglass.adapters import Adapter
 from mailglass.adapters.fake import FakeAdapter
 from mailglass.app import CHECKS
+from mailglass.errors import Json
 from mailglass.ledger.database import DatabaseChoice
+from mailglass.ledger.store import Claim
 from mailglass.preflight import Check
 from mailglass.settings import load_settings
 
@@ -53,6 +55,34 @@ def note(**changes: Any) -> Message:
         "text": "Thank you.",
     }
     return Message(**(fields | changes))
+
+
+def write_verdict(
+    mail: Mailglass, claim: Claim, *, state: DispatchState, event: EventType, code: str
+) -> DispatchState | None:
+    """Write one verdict for every recipient of a claim, as a worker does; None when it is fenced."""
+    verdicts: list[Json] = [
+        {
+            "delivery_id": str(row["delivery_id"]),
+            "state": state.value,
+            "type": event.value,
+            "failure_class": None,
+            "code": code,
+            "provider_message_id": None,
+            "payload": {},
+        }
+        for row in claim.recipients
+    ]
+    attempt: dict[str, Json] = {
+        "message_id": str(claim.message_id),
+        "tenant_id": claim.tenant_id,
+        "token": claim.token,
+        "provider": "fake",
+        "retry_in_s": 0.0,
+        "counts": True,
+        "verdicts": verdicts,
+    }
+    return mail.store.finalize_attempts([attempt]).get(claim.message_id)
 
 
 def count(database_url: str, table: str) -> int:

@@ -1,0 +1,170 @@
+"""Unknown mail at a provider without keys: put back only when every condition of the rule holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from front_desk import front_desk, note
+from mailglass import DispatchState, Mailglass, OnUnknown, SendError, Stream
+from mailglass.adapters.fake import FakeAdapter, FakeMode, SimulatedCrash
+from mailglass.delivery.sweep import Swept
+from mailglass.errors import SendErrorType
+
+
+def _sql(database_url: str, statement: str) -> None:
+    with psycopg.connect(database_url) as owner:
+        owner.execute(statement.encode())
+
+
+@contextmanager
+def _abandoned(
+    database_url: str,
+    fake: FakeAdapter,
+    mode: FakeMode = FakeMode.CRASH_BEFORE_SEND,
+    **changes: Any,
+) -> Iterator[tuple[Mailglass, UUID]]:
+    """Yield a front desk and a delivery whose sender died an hour ago, session and all."""
+    fake.next(mode)
+    with front_desk(database_url, fake) as dying:
+        with pytest.raises(SimulatedCrash):
+            dying.deliver(note(**changes))
+        delivery_id = dying.store.list_deliveries(tenant_id="default")[0].id
+    with front_desk(database_url, fake) as mail:
+        _sql(database_url, "update mailglass.messages set lease_until = now() - interval '1 hour'")
+        yield mail, delivery_id
+
+
+def _state(mail: Mailglass, delivery_id: UUID) -> DispatchState:
+    delivery = mail.delivery(delivery_id)
+    assert delivery is not None
+    return delivery.state
+
+
+def test_a_receipt_that_nobody_has_and_nobody_is_sending_is_sent_again(database_url: str) -> None:
+    """T10, W4: never lost."""
+    fake = FakeAdapter(search_lag_s=60)
+    with _abandoned(database_url, fake) as (mail, delivery_id):
+        assert mail.sweep() == Swept(abandoned=1, requeued=1)
+        assert mail.dispatch_due() == 1
+        assert _state(mail, delivery_id) is DispatchState.SENT
+        assert mail.store.broken_chains() == ()
+    assert len(fake.sent) == 1
+
+
+def test_a_receipt_that_the_provider_has_is_settled_and_not_sent_again(database_url: str) -> None:
+    """T9, W6: the search is the evidence."""
+    fake = FakeAdapter(search_lag_s=60)
+    with _abandoned(database_url, fake, FakeMode.ACCEPTED_THEN_CRASH) as (mail, delivery_id):
+        assert mail.sweep() == Swept(abandoned=1, found=1)
+        assert _state(mail, delivery_id) is DispatchState.SENT
+        assert mail.events(delivery_id)[-1].payload == {"by": "provider_search"}
+        assert mail.dispatch_due() == 0
+    assert len(fake.sent) == 1
+
+
+def test_of_several_recipients_only_those_whom_the_provider_has_not_get_it_again(
+    database_url: str,
+) -> None:
+    """Each recipient's evidence is its own."""
+    fake = FakeAdapter(search_lag_s=60)
+    fake.for_recipient("ann@mail.example", FakeMode.CRASH_BEFORE_SEND)
+    with _abandoned(
+        database_url, fake, FakeMode.ACCEPT, to="zoe@mail.example", cc="ann@mail.example"
+    ) as (mail, delivery_id):
+        message_id = mail.store.list_deliveries(tenant_id="default")[0].message_id
+        fake.for_recipient("ann@mail.example", FakeMode.ACCEPT)
+        assert mail.sweep() == Swept(abandoned=1, found=1)
+        assert mail.sweep() == Swept(requeued=1)
+        mail.dispatch_due()
+        everyone = mail.deliveries_of(message_id)
+        assert {one.state for one in everyone} == {DispatchState.SENT}
+        assert delivery_id in {one.id for one in everyone}
+    got = [one.address.key for mail_ in fake.sent for one in mail_.recipients]
+    assert sorted(got) == ["ann@mail.example", "zoe@mail.example"]
+
+
+def test_while_the_senders_session_lives_nothing_is_concluded(database_url: str) -> None:
+    """W10: a paused sender may wake up and send; its session tells that it may."""
+    fake = FakeAdapter(search_lag_s=60)
+    fake.next(FakeMode.CRASH_BEFORE_SEND)
+    with front_desk(database_url, fake) as zombie, front_desk(database_url, fake) as mail:
+        with pytest.raises(SimulatedCrash):
+            zombie.deliver(note())
+        _sql(database_url, "update mailglass.messages set lease_until = now() - interval '1 hour'")
+        assert mail.sweep() == Swept(abandoned=1)
+        assert mail.sweep() == Swept()
+        zombie.close()
+        assert mail.sweep() == Swept(requeued=1)
+
+
+CONDITIONS = {
+    "before a restart of Postgres": "owner_server_start = owner_server_start - interval '1 day'",
+    "behind a pooler": "owner_key = null",
+    "before the provider shows what it has": "lease_until = now() - interval '59 seconds'",
+    "after its time": "expires_at = now() - interval '1 second'",
+}
+
+
+@pytest.mark.parametrize("change", CONDITIONS.values(), ids=CONDITIONS.keys())
+def test_where_a_condition_cannot_be_established_it_stays_parked(
+    database_url: str, change: str
+) -> None:
+    """Each condition of the rule alone keeps the mail from being doubled."""
+    fake = FakeAdapter(search_lag_s=60)
+    with _abandoned(database_url, fake) as (mail, delivery_id):
+        _sql(database_url, f"update mailglass.messages set {change}")
+        assert mail.sweep() == Swept(abandoned=1)
+        assert mail.sweep() == Swept()
+        assert _state(mail, delivery_id) is DispatchState.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"authenticates": True},
+        {"on_unknown": OnUnknown.PARK},
+        {"stream": Stream.OPERATIONAL, "on_unknown": OnUnknown.PARK},
+    ],
+    ids=str,
+)
+def test_mail_that_is_rather_lost_than_doubled_stays_parked(
+    database_url: str, changes: dict[str, Any]
+) -> None:
+    """A second code confuses; the author's word counts."""
+    fake = FakeAdapter(search_lag_s=60)
+    with _abandoned(database_url, fake, **changes) as (mail, delivery_id):
+        assert mail.sweep() == Swept(abandoned=1)
+        assert _state(mail, delivery_id) is DispatchState.UNKNOWN
+
+
+def test_a_provider_that_cannot_be_asked_leaves_it_parked(database_url: str) -> None:
+    """W6 without a search: nobody can tell, so nobody doubles it."""
+    with _abandoned(database_url, FakeAdapter()) as (mail, delivery_id):
+        assert mail.sweep() == Swept(abandoned=1)
+        assert _state(mail, delivery_id) is DispatchState.UNKNOWN
+
+
+class Silent(FakeAdapter):
+    """A fake whose search fails."""
+
+    def find(
+        self, tenant_id: str, message_id: UUID, delivery_ids: Sequence[UUID]
+    ) -> Mapping[UUID, str | None]:
+        """Answer nothing."""
+        raise SendError("no answer", type=SendErrorType.ADAPTER_FAILURE)
+
+
+def test_a_search_that_fails_is_no_empty_answer(
+    database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """F16: only a certain no allows a second attempt."""
+    with _abandoned(database_url, Silent(search_lag_s=60)) as (mail, delivery_id):
+        assert mail.sweep() == Swept(abandoned=1)
+        assert _state(mail, delivery_id) is DispatchState.UNKNOWN
+    assert "sweep.search_failed" in caplog.text
