@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -35,8 +36,9 @@ from mailglass.events import Event, EventType
 from mailglass.ids import new_id
 from mailglass.ledger.database import DatabaseChoice
 from mailglass.ledger.opening import open_database
+from mailglass.ledger.rows import Move, Pending
 from mailglass.ledger.sql import query
-from mailglass.ledger.store import Move, Pending, Store
+from mailglass.ledger.store import Store
 from mailglass.mailable import Mailable
 from mailglass.message import Message
 from mailglass.preflight import Check, Context, Phase
@@ -49,6 +51,7 @@ from mailglass.rendering.attachments import load_attachments
 from mailglass.rendering.render import Renderer
 from mailglass.settings import Settings, load_settings
 from mailglass.suppression import Suppression
+from mailglass.telemetry import Signal, report
 from mailglass.tenancy import ContextTenancy, Tenancy, tenant
 
 if TYPE_CHECKING:
@@ -64,6 +67,9 @@ CHECKS: Final[tuple[Check, ...]] = (
 """Preflight, in order; give ``checks=(*CHECKS, yours)`` to add one."""
 
 DEFAULT_ADAPTER: Final = "default"
+
+Enqueue = Callable[[Sequence[UUID]], None]
+"""Wakes workers after messages were committed; it gets their ids, and losing the call loses no mail."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +105,7 @@ class Mailglass:
         checks: Sequence[Check] = CHECKS,
         clock: Clock = system_clock,
         jitter: Jitter | None = None,
+        enqueue: Enqueue | None = None,
         embedded: EmbeddedServer | None = None,
     ) -> None:
         self.settings = settings
@@ -125,7 +132,7 @@ class Mailglass:
             clock=clock,
             adapter_ref=DEFAULT_ADAPTER,
         )
-        self._dispatcher = Dispatcher(
+        self.dispatcher = Dispatcher(
             store=self.store,
             settings=settings,
             checks=self._checks,
@@ -135,6 +142,7 @@ class Mailglass:
             lease_s=max(one.capabilities.lease_s for one in self._adapters.values()),
         )
 
+        self._enqueue: Enqueue = enqueue or (lambda _message_ids: self.store.ring())
         self._sweeper = Sweeper(store=self.store, adapters=self._adapters)
 
     @classmethod
@@ -214,7 +222,7 @@ class Mailglass:
         queued = self._intake.queue(tenant_id, message)
         error = None
         if queued.is_new:
-            error = self._dispatcher.dispatch(tenant_id, queued.message_id)
+            error = self.dispatcher.dispatch(tenant_id, queued.message_id)
         return answers_of(self.store.deliveries_of_message(tenant_id, queued.message_id), error)[0]
 
     async def adeliver(self, mail: Mailable | Message) -> Delivery:
@@ -243,6 +251,8 @@ class Mailglass:
         changes = {name: value for name, value in given.items() if value is not None}
         message, tenant_id = self.render(mail), self._tenancy.current()
         queued = self._intake.queue(tenant_id, message.replace(**changes) if changes else message)
+        if queued.is_new:
+            self._wake([queued.message_id])
         return self._known(tenant_id, queued.delivery_id)
 
     async def adeliver_later(
@@ -278,6 +288,7 @@ class Mailglass:
         asked = list(mails)
         items = [self._rendered(mail) for mail in asked]
         self._intake.queue_many(tenant_id, items)
+        self._wake([one.frozen.message_id for one in items if one.frozen and not one.error])
         if raise_on_failure:
             raise_for_refused(items)
         return tuple(
@@ -306,7 +317,7 @@ class Mailglass:
     def dispatch_message(self, tenant_id: str, message_id: UUID) -> None:
         """Attempt one message of any tenant, if it is due; what came of it is in the ledger."""
         with tenant(tenant_id):
-            self._dispatcher.dispatch(tenant_id, message_id)
+            self.dispatcher.dispatch(tenant_id, message_id)
 
     def sweep(self) -> Swept:
         """Move what time alone decides: expired, abandoned, put back under the rule, given up."""
@@ -340,7 +351,7 @@ class Mailglass:
         tenant_id = self._tenancy.current()
         message_id = self._known(tenant_id, delivery_id).message_id
         self._close_queued(tenant_id, message_id, DispatchState.EXPIRED, EventType.EXPIRED)
-        error = self._dispatcher.dispatch(tenant_id, message_id)
+        error = self.dispatcher.dispatch(tenant_id, message_id)
         everyone = self.store.deliveries_of_message(tenant_id, message_id)
         return next(one for one in answers_of(everyone, error) if one.id == delivery_id)
 
@@ -395,6 +406,15 @@ class Mailglass:
             )
             refused.__cause__ = error
             return Item(error=refused)
+
+    def _wake(self, message_ids: Sequence[UUID]) -> None:
+        """Tell workers that there is something to do; the mail is safe whether they hear it or not."""
+        if not message_ids:
+            return
+        try:
+            self._enqueue(message_ids)
+        except Exception as error:  # noqa: BLE001 - whatever a broker raises, the mail is queued and will be found
+            report(Signal.WAKE_UP_FAILED, level=logging.WARNING, error_type=type(error).__name__)
 
     def _close_queued(
         self, tenant_id: str, message_id: UUID, state: DispatchState, event: EventType

@@ -23,6 +23,7 @@ class Signal(StrEnum):
     CHECK_RAISED = "attempt.check_raised"
     DISPATCH_RAISED = "attempt.dispatch_raised"
     SEARCH_FAILED = "sweep.search_failed"
+    WAKE_UP_FAILED = "message.wake_up_failed"
     DATABASE_AWAY = "worker.database_away"
 
 

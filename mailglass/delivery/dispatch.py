@@ -14,11 +14,13 @@ from uuid import UUID
 
 from mailglass.adapters import Adapter
 from mailglass.address import parse_address
+from mailglass.clock import boot_seconds
 from mailglass.deliveries import DispatchState
 from mailglass.delivery.outcome import (
     Jitter,
     class_of_error,
     counts_as_attempt,
+    given_back,
     settle,
 )
 from mailglass.delivery.thaw import thaw
@@ -35,25 +37,32 @@ from mailglass.errors import (
 )
 from mailglass.ids import new_id
 from mailglass.ledger.faults import DatabaseAwayError
-from mailglass.ledger.store import Claim, Store
-from mailglass.message import Message, RecipientKind
+from mailglass.ledger.rows import Claim
+from mailglass.ledger.store import Store
+from mailglass.message import Message, RecipientKind, Stream
 from mailglass.preflight import Check, Context, Phase, run
 from mailglass.settings import Settings
 from mailglass.suppression import Suppression, SuppressionReason, SuppressionScope
 from mailglass.telemetry import Signal, report
 
+CLAIM_WAIT_S_MAX: Final = 30.0
+"""How long a claim may wait for its turn; the lease holds that much more than the adapter needs."""
 _WRITES_MAX: Final = 3
 """How often an attempt's verdicts are written before a cut connection is told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """What came of one claim: a verdict a recipient, and the error that refused or failed it."""
+    """What came of one claim: a verdict a recipient, and the error that refused or failed it.
+
+    ``released`` says why the claim is given back where nothing was tried; there are no verdicts then.
+    """
 
     claim: Claim
-    provider: str
+    provider: str | None
     verdicts: tuple[Verdict, ...]
     error: MailglassError | None = None
+    released: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,17 +87,30 @@ class Dispatcher:
         Nothing happens when the message is not due, is settled, or is another's. No transaction is
         open while the adapter works: the claim is committed before, the verdicts after.
         """
-        claim = self.store.claim_message(tenant_id, message_id, lease_s=self.lease_s)
+        claim = self.claim(tenant_id, message_id)
         if claim is None:
             return None
         attempt = self.attempt(claim)
         self.finalize([attempt])
         return attempt.error
 
+    def claim(self, tenant_id: str, message_id: UUID) -> Claim | None:
+        """Claim one message; None when it is not due, settled or somebody else's."""
+        return self.store.claim_message(
+            tenant_id, message_id, lease_s=self.lease_s, wait_s=CLAIM_WAIT_S_MAX
+        )
+
+    def claim_due(self, stream: Stream, *, limit: int) -> tuple[Claim, ...]:
+        """Claim up to ``limit`` due messages of a stream that need no order."""
+        return self.store.claim_due(
+            stream, limit=limit, lease_s=self.lease_s, wait_s=CLAIM_WAIT_S_MAX
+        )
+
     def attempt(self, claim: Claim) -> Attempt:
         """Ask preflight again and call the adapter once; nothing is written but rate tokens.
 
-        Whatever goes wrong becomes a verdict, so that no claim is held for it.
+        Whatever goes wrong becomes a verdict, so that no claim is held for it. A claim that has waited
+        too long is given back: its lease might end before the adapter does.
         """
         try:
             adapter = self.adapter_named(claim.adapter_ref)
@@ -97,6 +119,8 @@ class Dispatcher:
         refusal = self._refusal(claim)
         if refusal is not None:
             return _refused(claim, adapter.name, refusal)
+        if boot_seconds() - claim.taken_at > CLAIM_WAIT_S_MAX:
+            return released(claim, "claim_too_old")
         verdicts, error = _attempt(claim, adapter)
         return Attempt(claim=claim, provider=adapter.name, verdicts=verdicts, error=error)
 
@@ -112,16 +136,21 @@ class Dispatcher:
 
     def _row(self, attempt: Attempt) -> dict[str, Json]:
         claim = attempt.claim
-        settled = [
-            settle(
-                one,
-                attempt=claim.attempt,
-                expires_in_s=claim.expires_in_s,
-                settings=self.settings,
-                jitter=self.jitter,
-            )
-            for one in attempt.verdicts
-        ]
+        if attempt.released is not None:
+            settled = [
+                given_back(UUID(one["delivery_id"]), attempt.released) for one in claim.recipients
+            ]
+        else:
+            settled = [
+                settle(
+                    one,
+                    attempt=claim.attempt,
+                    expires_in_s=claim.expires_in_s,
+                    settings=self.settings,
+                    jitter=self.jitter,
+                )
+                for one in attempt.verdicts
+            ]
         return {
             "message_id": str(claim.message_id),
             "tenant_id": claim.tenant_id,
@@ -181,6 +210,11 @@ class Dispatcher:
                     source=f"adapter:{claim.adapter_ref}",
                 )
                 self.store.add_suppression(new_id(), claim.tenant_id, entry)
+
+
+def released(claim: Claim, why: str) -> Attempt:
+    """Return what gives a claim back with nothing sent: it is due again and has used up no attempt."""
+    return Attempt(claim=claim, provider=None, verdicts=(), released=why)
 
 
 def _refused(claim: Claim, provider: str, error: MailglassError) -> Attempt:

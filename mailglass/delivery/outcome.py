@@ -84,6 +84,18 @@ def settle(
     )
 
 
+def given_back(delivery_id: UUID, why: str) -> Settlement:
+    """Return what is written for a delivery whose claim is given back with nothing tried."""
+    return Settlement(
+        delivery_id=delivery_id,
+        state=DispatchState.QUEUED,
+        event=EventType.REQUEUED,
+        failure_class=None,
+        code=why,
+        provider_message_id=None,
+    )
+
+
 def backoff_s(
     failure: FailureClass | None, attempt: int, settings: Settings, jitter: Jitter
 ) -> float:

@@ -13,7 +13,8 @@ from mailglass.deliveries import DispatchState, Outcome
 from mailglass.errors import Json
 from mailglass.events import PROVIDER_TYPES, Event, EventType, RejectReason
 from mailglass.headers import refuse
-from mailglass.ledger.store import Move, Pending, Store
+from mailglass.ledger.rows import Move, Pending
+from mailglass.ledger.store import Store
 
 _OUTCOME: Final = {
     EventType.SENT: Outcome.ACCEPTED,

@@ -13,7 +13,8 @@ from mailglass.deliveries import DispatchState
 from mailglass.delivery.record import REPORTED
 from mailglass.errors import MailglassError
 from mailglass.events import EventType
-from mailglass.ledger.store import Move, Pending, Store
+from mailglass.ledger.rows import Move, Pending
+from mailglass.ledger.store import Store
 from mailglass.message import OnUnknown
 from mailglass.telemetry import Signal, report
 

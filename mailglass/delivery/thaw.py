@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mailglass.address import parse_address
 from mailglass.headers import is_reserved
-from mailglass.ledger.store import Claim
+from mailglass.ledger.rows import Claim
 from mailglass.message import Message, RecipientKind, Tracking
 from mailglass.rendering import mime
 

@@ -83,6 +83,11 @@ class Pool:
         if self._role is not None:
             connection.execute(sql.SQL("set role {}").format(sql.Identifier(self._role)))
 
+    @property
+    def is_closed(self) -> bool:
+        """Tell whether the pool was closed."""
+        return self._is_closed
+
     def direct(self) -> Connection:
         """Open a connection outside the pool, set up as those in it; whoever asked closes it.
 

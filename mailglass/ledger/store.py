@@ -5,115 +5,37 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any, Self
+from typing import Self
 from uuid import UUID
 
 from psycopg.errors import UniqueViolation
 from psycopg.rows import DictRow
 
-from mailglass.deliveries import Delivery, DispatchState, Outcome
+from mailglass.clock import boot_seconds
+from mailglass.deliveries import Delivery, DispatchState
 from mailglass.errors import Json
-from mailglass.events import Event, EventType, RejectReason
+from mailglass.events import Event
+from mailglass.ledger.doorbell import Doorbell
 from mailglass.ledger.owner import OwnerSession
 from mailglass.ledger.pool import Connection, Pool
+from mailglass.ledger.rows import (
+    Appended,
+    BrokenLink,
+    Claim,
+    Keyed,
+    Move,
+    Pending,
+    parse_claim,
+    parse_delivery,
+    parse_event,
+    parse_pending,
+    parse_suppression,
+)
 from mailglass.ledger.sql import query
-from mailglass.message import OnUnknown, RecipientKind, Stream
-from mailglass.suppression import Suppression, SuppressionReason, SuppressionScope
+from mailglass.message import Stream
+from mailglass.suppression import Suppression
 
-Row = Mapping[str, Any]
 Parameters = Mapping[str, object]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """A message that this process may attempt once, until the lease ends."""
-
-    message_id: UUID
-    tenant_id: str
-    stream: Stream
-    mailable: str | None
-    authenticates: bool
-    mail_from: str
-    payload: bytes | None
-    payload_sha256: bytes
-    settings: Mapping[str, Any]
-    token: int
-    attempt: int
-    lease_s: float
-    expires_in_s: float | None
-    adapter_ref: str
-    recipients: tuple[Row, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Keyed:
-    """What an idempotency key made when it was first used."""
-
-    message_id: UUID
-    delivery_id: UUID
-    content_sha256: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Appended:
-    """An event that was appended, and how its delivery stood at that moment."""
-
-    event: Event
-    message_id: UUID
-    state: DispatchState
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pending:
-    """A message that waits, as it was seen; ``token`` None means whatever token it has.
-
-    What follows ``adapter_ref`` is set for unknown messages. ``is_owner_gone`` tells that the session
-    which claimed it has ended while Postgres stayed up: False also where nobody can tell.
-    """
-
-    id: UUID
-    tenant_id: str = ""
-    token: int | None = None
-    adapter_ref: str = ""
-    unknown_for_s: float = 0.0
-    tried_for_s: float | None = None
-    abandoned: int = 0
-    is_expired: bool = False
-    on_unknown: OnUnknown = OnUnknown.PARK
-    lease_over_for_s: float = 0.0
-    is_owner_gone: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Move:
-    """A step of the dispatch machine that needs no attempt, and the event that it writes.
-
-    ``when_…`` are conditions that must hold when it is taken: the message's time or its lease is
-    over, or the provider has reported on the delivery. ``found`` moves only the deliveries that it
-    names, and keeps the provider's ids of them.
-    """
-
-    from_state: DispatchState
-    to_state: DispatchState
-    event: EventType
-    payload: Mapping[str, Json]
-    code: str | None = None
-    tenant_id: str | None = None
-    when_expired: bool = False
-    when_lease_over: bool = False
-    when_reported: bool = False
-    found: Mapping[UUID, str | None] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BrokenLink:
-    """One place at which the ledger is not what was written."""
-
-    delivery_id: UUID
-    seq: int
-    fault: str
 
 
 class Store:
@@ -136,6 +58,9 @@ class Store:
             statement_timeout_s=statement_timeout_s,
         )
         self._owner = OwnerSession(self._pool)
+        self._doorbell = Doorbell(self._pool)
+        self.ring = self._doorbell.ring
+        self.listen = self._doorbell.listen
 
     def close(self) -> None:
         """Close every connection; the store cannot be used afterwards."""
@@ -181,40 +106,43 @@ class Store:
             for row in rows
         }
 
-    def claim_message(self, tenant_id: str, message_id: UUID, *, lease_s: float) -> Claim | None:
-        """Claim a due message; None when somebody else has it or nothing is to be done now."""
+    def claim_message(
+        self, tenant_id: str, message_id: UUID, *, lease_s: float, wait_s: float = 0.0
+    ) -> Claim | None:
+        """Claim a due message; None when somebody else has it or nothing is to be done now.
+
+        The lease is ``lease_s`` for each recipient, and ``wait_s`` before the first.
+        """
+        asked: dict[str, object] = {
+            "tenant_id": tenant_id,
+            "message_ids": [message_id],
+            "stream": None,
+            "limit": 0,
+        }
         try:
-            found = self._claims(tenant_id=tenant_id, message_ids=[message_id], lease_s=lease_s)
+            found = self._claims(asked | {"lease_s": lease_s, "wait_s": wait_s})
         except UniqueViolation as error:
             if error.diag.constraint_name != "messages_one_in_flight":
                 raise
             return None  # another message with its ordering key is on its way
         return found[0] if found else None
 
-    def claim_due(self, stream: Stream, *, limit: int, lease_s: float) -> tuple[Claim, ...]:
-        """Claim up to ``limit`` due messages of a stream that need no order, the longest waiting first."""
-        return self._claims(stream=stream, limit=limit, lease_s=lease_s)
-
-    def _claims(
-        self,
-        *,
-        lease_s: float,
-        tenant_id: str | None = None,
-        message_ids: Sequence[UUID] = (),
-        stream: Stream | None = None,
-        limit: int = 0,
+    def claim_due(
+        self, stream: Stream, *, limit: int, lease_s: float, wait_s: float = 0.0
     ) -> tuple[Claim, ...]:
-        rows = self._owner.rows(
-            query("claim_messages").encode(),
-            {
-                "tenant_id": tenant_id,
-                "message_ids": list(message_ids),
-                "stream": stream.value if stream else None,
-                "limit": limit,
-                "lease_s": lease_s,
-            },
-        )
-        return tuple(_claim(row) for row in rows)
+        """Claim up to ``limit`` due messages of a stream that need no order, the longest waiting first."""
+        asked: dict[str, object] = {
+            "tenant_id": None,
+            "message_ids": [],
+            "stream": stream.value,
+            "limit": limit,
+        }
+        return self._claims(asked | {"lease_s": lease_s, "wait_s": wait_s})
+
+    def _claims(self, parameters: Parameters) -> tuple[Claim, ...]:
+        taken_at = boot_seconds()
+        rows = self._owner.rows(query("claim_messages").encode(), parameters)
+        return tuple(parse_claim(row, taken_at) for row in rows)
 
     def finalize_attempts(
         self, attempts: Sequence[Mapping[str, Json]]
@@ -252,19 +180,19 @@ class Store:
 
     def expired_messages(self, *, limit: int) -> tuple[Pending, ...]:
         """Return queued messages whose time is over."""
-        return _pending(self._rows("expired_messages", {"limit": limit}))
+        return parse_pending(self._rows("expired_messages", {"limit": limit}))
 
     def abandoned_messages(self, *, limit: int) -> tuple[Pending, ...]:
         """Return claimed messages whose lease is over."""
-        return _pending(self._rows("abandoned_messages", {"limit": limit}))
+        return parse_pending(self._rows("abandoned_messages", {"limit": limit}))
 
     def unknown_messages(self, *, limit: int) -> tuple[Pending, ...]:
         """Return unknown messages with what the rule for them asks."""
-        return _pending(self._rows("unknown_messages", {"limit": limit}))
+        return parse_pending(self._rows("unknown_messages", {"limit": limit}))
 
     def reported_messages(self, *, limit: int) -> tuple[Pending, ...]:
         """Return messages that are unknown to us though their provider has reported on them."""
-        return _pending(self._rows("reported_messages", {"limit": limit}))
+        return parse_pending(self._rows("reported_messages", {"limit": limit}))
 
     def due_in_order(self, *, limit: int) -> tuple[tuple[str, UUID], ...]:
         """Return tenant and id of the message of each ordering key that is next, if it is due."""
@@ -360,7 +288,7 @@ class Store:
             "matching_suppressions",
             {"tenant_id": tenant_id, "values": list(values), "stream": stream.value},
         )
-        return tuple(_suppression(row) for row in rows)
+        return tuple(parse_suppression(row) for row in rows)
 
     def add_suppression(self, suppression_id: UUID, tenant_id: str, entry: Suppression) -> None:
         """Record a refusal, or replace its reason; a complaint stays a complaint."""
@@ -389,89 +317,5 @@ class Store:
         return tuple((row["scope"], row["wait_ms"]) for row in rows)
 
 
-def parse_delivery(row: Row) -> Delivery:
-    """Build a Delivery from a row of the ``deliveries.sql`` queries."""
-    return Delivery(
-        id=row["id"],
-        message_id=row["message_id"],
-        tenant_id=row["tenant_id"],
-        kind=RecipientKind(row["kind"]),
-        stream=Stream(row["stream"]),
-        state=DispatchState(row["state"]),
-        outcome=Outcome(row["outcome"]),
-        mailable=row["mailable"],
-        provider=row["provider"],
-        provider_message_id=row["provider_message_id"],
-        failure_class=row["failure_class"],
-        code=row["code"],
-        attempts=row["attempts"],
-        run_at=row["run_at"],
-        created_at=row["created_at"],
-        updated_at=row["updated_at"],
-        payload_bytes=row["payload_bytes"],
-        payload_sha256=bytes(row["payload_sha256"]),
-    )
-
-
-def parse_event(row: Row) -> Event:
-    """Build an Event from a row of the ledger."""
-    reason = row["reject_reason"]
-    return Event(
-        tenant_id=row["tenant_id"],
-        delivery_id=row["delivery_id"],
-        seq=row["seq"],
-        type=EventType(row["type"]),
-        occurred_at=row["occurred_at"],
-        recorded_at=row["recorded_at"],
-        reject_reason=RejectReason(reason) if reason else None,
-        payload=MappingProxyType(row["payload"]),
-        provider_event_id=row["provider_event_id"],
-        trace_id=row["trace_id"],
-        prev_hash=bytes(row["prev_hash"]),
-        hash=bytes(row["hash"]),
-    )
-
-
-def _claim(row: Row) -> Claim:
-    payload = row["payload"]
-    return Claim(
-        message_id=row["id"],
-        tenant_id=row["tenant_id"],
-        stream=Stream(row["stream"]),
-        mailable=row["mailable"],
-        authenticates=row["authenticates"],
-        mail_from=row["mail_from"],
-        payload=None if payload is None else bytes(payload),
-        payload_sha256=bytes(row["payload_sha256"]),
-        settings=row["settings"],
-        token=row["token"],
-        attempt=row["attempts"],
-        lease_s=row["lease_s"],
-        expires_in_s=row["expires_in_s"],
-        adapter_ref=row["adapter_ref"],
-        recipients=tuple(row["recipients"] or ()),
-    )
-
-
 def _found(found: Mapping[UUID, str | None] | None) -> str | None:
     return None if found is None else json.dumps({str(key): one for key, one in found.items()})
-
-
-def _pending(rows: Sequence[Row]) -> tuple[Pending, ...]:
-    return tuple(_one_pending(row) for row in rows)
-
-
-def _one_pending(row: Row) -> Pending:
-    wish = row.get("on_unknown")
-    return Pending(**(dict(row) | {"on_unknown": OnUnknown(wish)} if wish else row))
-
-
-def _suppression(row: Row) -> Suppression:
-    return Suppression(
-        scope=SuppressionScope(row["scope"]),
-        value=row["value"],
-        stream=Stream(row["stream"]) if row["stream"] else None,
-        reason=SuppressionReason(row["reason"]),
-        source=row["source"],
-        expires_at=row["expires_at"],
-    )

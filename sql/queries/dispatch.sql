@@ -88,7 +88,7 @@ with named as (
         token = m.token + 1,
         attempts = m.attempts + 1,
         lease_until = clock_timestamp()
-            + make_interval(secs => %(lease_s)s::double precision * (
+            + make_interval(secs => %(wait_s)s::double precision + %(lease_s)s::double precision * (
                 select count(*) from mailglass.deliveries d
                 where d.message_id = m.id and d.state = 'queued')),
         owner_key = %(owner_key)s::bigint,
@@ -125,7 +125,6 @@ with named as (
 )
 select c.id, c.tenant_id, c.stream, c.mailable, c.authenticates, c.mail_from, c.payload, c.payload_sha256,
        c.settings, c.token, c.attempts, c.adapter_ref,
-       extract(epoch from c.lease_until - clock_timestamp())::double precision as lease_s,
        extract(epoch from c.expires_at - clock_timestamp())::double precision as expires_in_s, r.recipients
 from claimed c
 join recipient r on r.message_id = c.id
@@ -157,7 +156,7 @@ with asked as (
 ), settled as (
     update mailglass.deliveries d
     set state = v.state,
-        provider = v.provider,
+        provider = coalesce(v.provider, d.provider),
         provider_message_id = coalesce(v.provider_message_id, d.provider_message_id),
         failure_class = v.failure_class,
         code = v.code,

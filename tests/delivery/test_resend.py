@@ -100,7 +100,9 @@ def test_while_the_senders_session_lives_nothing_is_concluded(database_url: str)
         assert mail.sweep() == Swept(abandoned=1)
         assert mail.sweep() == Swept()
         zombie.close()
-        assert mail.sweep() == Swept(requeued=1)
+        # The session is closed here at once and gone in Postgres soon after.
+        swept = (mail.sweep() for _ in range(5000))
+        assert next(one for one in swept if one != Swept()) == Swept(requeued=1)
 
 
 CONDITIONS = {

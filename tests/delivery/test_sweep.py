@@ -14,7 +14,7 @@ from front_desk import count, front_desk, note, write_verdict
 from mailglass import DispatchState, EventType, Mailglass, Report, SendError, tenant
 from mailglass.adapters.fake import FakeAdapter, FakeMode, SimulatedCrash
 from mailglass.delivery.sweep import Swept
-from mailglass.ledger.store import Claim
+from mailglass.ledger.rows import Claim
 
 
 def _types(mail: Mailglass, delivery_id: UUID) -> list[str]:

@@ -24,7 +24,8 @@ def test_every_query_plans_against_the_migrated_schema(name: str, database_url: 
     text = queries()[name]
     nothing = dict.fromkeys(PARAMETER.findall(text))
     with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute(f"explain {text}".encode(), nothing)
+        plan = "" if text.startswith("listen ") else "explain "  # what has no plan is run
+        connection.execute(f"{plan}{text}".encode(), nothing)
 
 
 @pytest.mark.parametrize("name", sorted(queries()))

@@ -13,10 +13,10 @@ import psycopg
 from mailglass import DispatchState, EventType, Mailable, Mailglass, Message
 from mailglass.adapters import Adapter
 from mailglass.adapters.fake import FakeAdapter
-from mailglass.app import CHECKS
+from mailglass.app import CHECKS, Enqueue
 from mailglass.errors import Json
 from mailglass.ledger.database import DatabaseChoice
-from mailglass.ledger.store import Claim
+from mailglass.ledger.rows import Claim
 from mailglass.preflight import Check
 from mailglass.settings import load_settings
 
@@ -30,6 +30,7 @@ def front_desk(
     *,
     checks: Sequence[Check] = CHECKS,
     jitter_s: float = 0.0,
+    enqueue: Enqueue | None = None,
     **settings: Any,
 ) -> Iterator[Mailglass]:
     """Yield a Mailglass whose retries are due at once and whose role is the application's."""
@@ -39,6 +40,7 @@ def front_desk(
         adapters={"default": adapter or FakeAdapter()},
         checks=checks,
         jitter=lambda _bound: jitter_s,
+        enqueue=enqueue,
     )
     try:
         yield desk

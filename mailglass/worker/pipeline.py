@@ -1,0 +1,184 @@
+"""The pipeline: claim in numbers, send in threads, write what came of it together, sweep now and then."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Final
+
+from mailglass.app import Mailglass
+from mailglass.delivery.dispatch import Attempt, released
+from mailglass.ledger.faults import DatabaseAwayError
+from mailglass.ledger.rows import Claim
+from mailglass.message import Stream
+from mailglass.telemetry import Signal, report
+from mailglass.tenancy import tenant
+from mailglass.worker.lanes import Lanes
+
+_TROUBLE_WAIT_S: Final = 5.0
+"""How long to wait after the database could not be reached."""
+_GROUP_MAX: Final = 100
+"""Messages in one claim, and in one writing of verdicts."""
+_AHEAD_S: Final = 0.25
+"""How much work is claimed ahead of the threads, by the rate of the last seconds."""
+_RATE_WINDOW_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """Attempts due messages in threads and sweeps now and then.
+
+    It claims what its threads can start within a fraction of a second, so that a crash leaves little
+    behind and other hosts get their share. With more than one thread the first takes no bulk mail,
+    however much of it waits. Several on one host or on many share nothing but Postgres: a claim is a
+    compare-and-set, so each mail has one attempt at a time.
+    """
+
+    mail: Mailglass
+    threads: int = 4
+    streams: tuple[Stream, ...] = tuple(Stream)
+    poll_s: float = 1.0
+    sweep_every_s: float = 5.0
+
+    def run(self, stopped: threading.Event) -> int:
+        """Work until the flag is raised, finish what is in flight, and return how many were tried.
+
+        A database that is away for a while is waited for; nothing is lost meanwhile. What was claimed
+        and not begun when the flag is raised goes back at once.
+
+        Raises:
+            ConfigError: ``conflicting``, when the Mailglass was closed.
+
+        """
+        return _Run(worker=self, stopped=stopped).work()
+
+
+@dataclass(slots=True, kw_only=True)
+class _Run:
+    """One run of a worker: what is in flight, and what is known of its pace."""
+
+    worker: Worker
+    stopped: threading.Event
+    lanes: Lanes = field(default_factory=Lanes)
+    news: queue.SimpleQueue[Attempt | None] = field(default_factory=queue.SimpleQueue)
+    """Attempts that ended; None where nothing is to be written, and for a ring of the bell."""
+    unwritten: list[Attempt] = field(default_factory=list)
+    in_flight: set[tuple[str, int]] = field(default_factory=set)
+    tried: int = 0
+    rate_per_s: float = 0.0
+    counted: int = 0
+    counted_at: float = field(default_factory=time.monotonic)
+    swept_at: float = float("-inf")
+
+    def work(self) -> int:
+        threads = [
+            threading.Thread(target=self._send, args=(number,), name=f"mailglass-worker-{number}")
+            for number in range(self.worker.threads)
+        ]
+        bell = threading.Thread(
+            target=self.worker.mail.store.listen,
+            args=(lambda: self.news.put(None), self.stopped),
+            name="mailglass-bell",
+            daemon=True,
+        )
+        for one in (*threads, bell):
+            one.start()
+        try:
+            while not self.stopped.is_set():
+                self._once()
+        finally:
+            self._end(threads)
+        return self.tried
+
+    def _once(self) -> None:
+        try:
+            if time.monotonic() - self.swept_at >= self.worker.sweep_every_s:
+                self.worker.mail.sweep()
+                self.swept_at = time.monotonic()
+            claimed = self._claim()
+            self._collect(wait_s=0.0 if claimed and not self.in_flight else self.worker.poll_s)
+            self._write()
+        except DatabaseAwayError as error:
+            name = type(error).__name__
+            report(Signal.DATABASE_AWAY, level=logging.ERROR, error_type=name)
+            self.stopped.wait(_TROUBLE_WAIT_S)
+
+    def _claim(self) -> int:
+        """Claim what there is room for, stream by stream; transactional mail always finds some."""
+        mail, before = self.worker.mail, len(self.in_flight)
+        ahead = min(_GROUP_MAX, int(self.rate_per_s * _AHEAD_S))
+        for stream in self.worker.streams:
+            room = self.worker.threads + ahead - len(self.in_flight)
+            if stream is Stream.TRANSACTIONAL:
+                room = max(room, min(self.worker.threads, 2 * self.worker.threads + ahead - before))
+            if room > 0:
+                self._start(mail.dispatcher.claim_due(stream, limit=min(room, _GROUP_MAX)))
+        room = self.worker.threads + ahead - len(self.in_flight)
+        for tenant_id, message_id in mail.store.due_in_order(limit=room) if room > 0 else ():
+            claim = mail.dispatcher.claim(tenant_id, message_id)
+            self._start(() if claim is None else (claim,))
+        return len(self.in_flight) - before
+
+    def _start(self, claims: tuple[Claim, ...]) -> None:
+        for claim in claims:
+            self.in_flight.add((str(claim.message_id), claim.token))
+            self.lanes.put(claim)
+
+    def _collect(self, *, wait_s: float) -> None:
+        """Wait for an attempt to end or for a ring, then take all that has come."""
+        try:
+            self._note(self.news.get(timeout=wait_s))
+            while len(self.unwritten) < _GROUP_MAX:
+                self._note(self.news.get_nowait())
+        except queue.Empty:
+            return
+
+    def _note(self, attempt: Attempt | None) -> None:
+        if attempt is not None:
+            self.unwritten.append(attempt)
+
+    def _write(self) -> None:
+        """Write what came of attempts; they are kept until the database has them."""
+        if not self.unwritten:
+            return
+        self.worker.mail.dispatcher.finalize(self.unwritten)
+        for one in self.unwritten:
+            self.in_flight.discard((str(one.claim.message_id), one.claim.token))
+        self.tried += len(self.unwritten)
+        self.unwritten.clear()
+        elapsed_s = time.monotonic() - self.counted_at
+        if elapsed_s >= _RATE_WINDOW_S:
+            self.rate_per_s = (self.tried - self.counted) / elapsed_s
+            self.counted, self.counted_at = self.tried, time.monotonic()
+
+    def _send(self, number: int) -> None:
+        takes_bulk = number > 0 or self.worker.threads == 1
+        while (claim := self.lanes.take(bulk=takes_bulk)) is not None:
+            try:
+                with tenant(claim.tenant_id):
+                    attempt = self.worker.mail.dispatcher.attempt(claim)
+            except BaseException as error:  # noqa: BLE001 - one mail's bug ends no worker; its claim is left to the sweep
+                self.in_flight.discard((str(claim.message_id), claim.token))
+                report(
+                    Signal.DISPATCH_RAISED,
+                    level=logging.ERROR,
+                    message_id=claim.message_id,
+                    error_type=type(error).__name__,
+                )
+                self.news.put(None)
+            else:
+                self.news.put(attempt)
+
+    def _end(self, threads: list[threading.Thread]) -> None:
+        """Give back what was not begun, and wait for what was."""
+        for claim in self.lanes.close():
+            self.news.put(released(claim, "worker_stopped"))
+        for one in threads:
+            one.join()
+        while not self.news.empty():
+            self._collect(wait_s=0.0)
+            self._write()
+        self._write()

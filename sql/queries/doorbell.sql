@@ -1,0 +1,7 @@
+-- name: ring
+-- Wakes the workers that wait; a statement of its own, after the commit: a notification inside the
+-- queueing transaction would make all committers wait for each other.
+select pg_notify('mailglass_due', '');
+
+-- name: listen
+listen mailglass_due;

@@ -1,0 +1,174 @@
+"""The pipeline: awake when something comes, fair to what matters, and leaving nothing half-done."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+
+from front_desk import front_desk, note
+from mailglass import DispatchState, Mailglass, Stream
+from mailglass.adapters.fake import FakeAdapter
+from mailglass.delivery.dispatch import CLAIM_WAIT_S_MAX
+from mailglass.envelope import Accepted, Envelope
+from mailglass.worker import Worker
+
+DEADLINE_S = 30.0
+
+
+class Gated(FakeAdapter):
+    """A fake whose bulk mail waits at a gate, and that tells when something has arrived."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+        self.at_the_gate = threading.Semaphore(0)
+        self.arrived = threading.Semaphore(0)
+
+    def send(self, envelope: Envelope) -> Accepted:
+        """Hold bulk mail back until the gate opens."""
+        if envelope.stream is Stream.BULK:
+            self.at_the_gate.release()
+            assert self.gate.wait(DEADLINE_S)
+        try:
+            return super().send(envelope)
+        finally:
+            self.arrived.release()
+
+
+@contextmanager
+def _running(worker: Worker) -> Iterator[threading.Event]:
+    """Run a worker; at the end of the block it is stopped and has ended."""
+    stopped = threading.Event()
+    thread = threading.Thread(target=worker.run, args=(stopped,))
+    thread.start()
+    try:
+        yield stopped
+    finally:
+        stopped.set()
+        thread.join(DEADLINE_S)
+        assert not thread.is_alive()
+
+
+def _until(is_so: Callable[[], bool]) -> None:
+    """Look again until something is so; a bound of time ends what never becomes so."""
+    end = time.monotonic() + DEADLINE_S
+    while not is_so():
+        assert time.monotonic() < end
+
+
+def _bulk(number: int) -> object:
+    return note(
+        stream=Stream.BULK, mailable="app.News", subject=f"News {number}",
+        text="News. 1 Harbour Street, Dublin",
+    )  # fmt: skip
+
+
+def _states(mail: Mailglass) -> list[DispatchState]:
+    return [one.state for one in mail.store.list_deliveries(tenant_id="default", limit=500)]
+
+
+def test_an_idle_worker_is_woken_by_a_ring(database_url: str) -> None:
+    """The doorbell, across connections: with a poll of an hour the mail still leaves at once."""
+    fake = Gated()
+    with front_desk(database_url, fake) as web, front_desk(database_url, fake) as mail:
+        with _running(Worker(mail=mail, poll_s=3600.0, sweep_every_s=3600.0)) as stopped:
+            for number in range(5):
+                web.deliver_later(note(subject=f"mail {number}"))
+                assert fake.arrived.acquire(timeout=DEADLINE_S)
+            web.deliver_many([note(), note()])
+            assert fake.arrived.acquire(timeout=DEADLINE_S)
+            assert fake.arrived.acquire(timeout=DEADLINE_S)
+            stopped.set()
+            web.store.ring()
+    assert len(fake.sent) == 7
+
+
+def test_a_ring_that_fails_loses_no_mail(
+    database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """W2: the broker is down, the call succeeds, and the mail is found without a ring."""
+
+    def broken(_message_ids: object) -> None:
+        raise ConnectionError("the broker is down")
+
+    fake = Gated()
+    with front_desk(database_url, fake, enqueue=broken) as mail:
+        mail.deliver_later(note())
+        with _running(Worker(mail=mail, poll_s=0.01)):
+            assert fake.arrived.acquire(timeout=DEADLINE_S)
+    assert "message.wake_up_failed" in caplog.text
+    assert "ConnectionError" in caplog.text
+
+
+def test_a_flood_of_bulk_mail_never_holds_up_a_password_reset(database_url: str) -> None:
+    """Every thread that may take bulk mail hangs in it; the reset leaves all the same."""
+    fake = Gated()
+    with front_desk(database_url, fake, physical_address="1 Harbour Street, Dublin") as mail:
+        mail.deliver_many([_bulk(number) for number in range(60)])  # type: ignore[misc]  # Messages
+        with _running(Worker(mail=mail, threads=3, poll_s=0.01)):
+            assert fake.at_the_gate.acquire(timeout=DEADLINE_S)
+            assert fake.at_the_gate.acquire(timeout=DEADLINE_S)
+            mail.deliver_later(note(mailable="app.PasswordReset", authenticates=True))
+            assert fake.arrived.acquire(timeout=DEADLINE_S)
+            assert [one.envelope.stream for one in fake.sent] == [Stream.TRANSACTIONAL]
+            assert not fake.at_the_gate.acquire(blocking=False)
+            fake.gate.set()
+            _until(lambda: len(fake.sent) == 61)
+        assert set(_states(mail)) == {DispatchState.SENT}
+
+
+def test_a_stopped_worker_finishes_what_it_began_and_gives_back_the_rest(
+    database_url: str,
+) -> None:
+    """F22: nothing stays claimed by a worker that is gone, and nothing given back counts as tried."""
+    fake = Gated()
+    with front_desk(database_url, fake, physical_address="1 Harbour Street, Dublin") as mail:
+        mail.deliver_many([_bulk(number) for number in range(10)])  # type: ignore[misc]  # Messages
+        with _running(Worker(mail=mail, threads=3, poll_s=0.01)) as stopped:
+            assert fake.at_the_gate.acquire(timeout=DEADLINE_S)
+            assert fake.at_the_gate.acquire(timeout=DEADLINE_S)
+            stopped.set()
+            fake.gate.set()
+        states = _states(mail)
+        assert states.count(DispatchState.SENT) == len(fake.sent) >= 2
+        assert states.count(DispatchState.QUEUED) == 10 - len(fake.sent)
+        waiting = [
+            one
+            for one in mail.store.list_deliveries(tenant_id="default")
+            if one.state is DispatchState.QUEUED
+        ]
+        assert {one.attempts for one in waiting} == {0}
+        assert mail.store.broken_chains() == ()
+
+
+def test_a_claim_that_waited_too_long_is_given_back_unsent(database_url: str) -> None:
+    """F3: a process that was paused before it sent does not send under a lease that may be over."""
+    fake = FakeAdapter()
+    with front_desk(database_url, fake) as mail:
+        delivery = mail.deliver_later(note())
+        (claim,) = mail.dispatcher.claim_due(Stream.TRANSACTIONAL, limit=5)
+        late = replace(claim, taken_at=claim.taken_at - CLAIM_WAIT_S_MAX - 1)
+        mail.dispatcher.finalize([mail.dispatcher.attempt(late)])
+        assert fake.sent == ()
+        waiting = mail.delivery(delivery.id)
+        assert waiting is not None
+        assert (waiting.state, waiting.code, waiting.attempts, waiting.provider) == (
+            DispatchState.QUEUED, "claim_too_old", 0, None,
+        )  # fmt: skip
+        assert mail.events(delivery.id)[-1].type.value == "requeued"
+
+
+def test_mail_in_order_goes_one_after_the_other(database_url: str) -> None:
+    """One in flight for each ordering key, in the order they came, however many threads there are."""
+    fake = FakeAdapter()
+    with front_desk(database_url, fake) as mail:
+        for number in range(12):
+            mail.deliver_later(note(subject=f"step {number}", ordering_key="order-7"))
+        with _running(Worker(mail=mail, threads=4, poll_s=0.005)):
+            _until(lambda: len(fake.sent) == 12)
+    assert [one.message.subject for one in fake.sent] == [f"step {number}" for number in range(12)]
