@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -44,6 +44,13 @@ def suppressions_of(
         values = asked.setdefault(message.stream, set())
         for _, address in message.recipients:
             values |= {address.key, address.domain_key}
+    return known_suppressions(store, tenant_id, asked)
+
+
+def known_suppressions(
+    store: Store, tenant_id: str, asked: Mapping[Stream, set[str]]
+) -> Callable[[Sequence[str], Stream], Sequence[Suppression]]:
+    """Ask once a stream for the address keys and domains, and answer later questions from that."""
     found = {
         stream: store.matching_suppressions(tenant_id, sorted(values), stream)
         for stream, values in asked.items()

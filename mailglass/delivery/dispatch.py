@@ -9,13 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import Final
+from typing import Final, TypeAlias
 from uuid import UUID
 
 from mailglass.adapters import Adapter
 from mailglass.address import parse_address
 from mailglass.clock import boot_seconds
 from mailglass.deliveries import DispatchState
+from mailglass.delivery.batch import known_suppressions
 from mailglass.delivery.outcome import (
     Jitter,
     class_of_error,
@@ -47,8 +48,14 @@ from mailglass.telemetry import Signal, report
 
 CLAIM_WAIT_S_MAX: Final = 30.0
 """How long a claim may wait for its turn; the lease holds that much more than the adapter needs."""
+_FRESH_S: Final = 1.0
+"""How long an answer about suppressions may be old when the bytes leave."""
 _WRITES_MAX: Final = 3
 """How often an attempt's verdicts are written before a cut connection is told."""
+
+
+Suppressions: TypeAlias = Callable[[Sequence[str], Stream], Sequence[Suppression]]
+"""Returns the refusals that hold for any of the address keys and domains on a stream."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,17 +113,31 @@ class Dispatcher:
             stream, limit=limit, lease_s=self.lease_s, wait_s=CLAIM_WAIT_S_MAX
         )
 
-    def attempt(self, claim: Claim) -> Attempt:
+    def suppressions_of(self, claims: Sequence[Claim]) -> Mapping[str, Suppressions]:
+        """Ask for the refusals that touch any of the claims, once a tenant and stream."""
+        asked: dict[str, dict[Stream, set[str]]] = {}
+        for claim in claims:
+            values = asked.setdefault(claim.tenant_id, {}).setdefault(claim.stream, set())
+            for row in claim.recipients:
+                key = row["address_key"]
+                values |= {key, key.rpartition("@")[2]}
+        return {
+            tenant_id: known_suppressions(self.store, tenant_id, of_streams)
+            for tenant_id, of_streams in asked.items()
+        }
+
+    def attempt(self, claim: Claim, suppressions: Suppressions | None = None) -> Attempt:
         """Ask preflight again and call the adapter once; nothing is written but rate tokens.
 
         Whatever goes wrong becomes a verdict, so that no claim is held for it. A claim that has waited
-        too long is given back: its lease might end before the adapter does.
+        too long is given back: its lease might end before the adapter does. ``suppressions`` answers
+        what was asked together with the claim; after a second it is asked anew.
         """
         try:
             adapter = self.adapter_named(claim.adapter_ref)
         except ConfigError as missing:
             return _refused(claim, claim.adapter_ref, missing)
-        refusal = self._refusal(claim)
+        refusal = self._refusal(claim, suppressions)
         if refusal is not None:
             return _refused(claim, adapter.name, refusal)
         if boot_seconds() - claim.taken_at > CLAIM_WAIT_S_MAX:
@@ -161,7 +182,7 @@ class Dispatcher:
             "verdicts": [one.row() for one in settled],
         }
 
-    def _refusal(self, claim: Claim) -> MailglassError | None:
+    def _refusal(self, claim: Claim, suppressions: Suppressions | None) -> MailglassError | None:
         """Ask preflight again, now that time has passed since the message was queued."""
         if claim.payload is None:
             return SendError(
@@ -175,8 +196,7 @@ class Dispatcher:
                 code="payload_hash",
             )
         try:
-            context = self.context_of(claim.tenant_id, Phase.DISPATCH)
-            run(self.checks, _as_frozen(claim), replace(context, attempt=claim.attempt))
+            run(self.checks, _as_frozen(claim), self._context(claim, suppressions))
         except MailglassError as error:
             return error
         except Exception as error:  # noqa: BLE001 - a check's bug must not hold the claim until its lease ends
@@ -195,6 +215,12 @@ class Dispatcher:
                 code=name,
             )
         return None
+
+    def _context(self, claim: Claim, suppressions: Suppressions | None) -> Context:
+        context = self.context_of(claim.tenant_id, Phase.DISPATCH)
+        if suppressions is None or boot_seconds() - claim.taken_at > _FRESH_S:
+            suppressions = context.suppressions
+        return replace(context, attempt=claim.attempt, suppressions=suppressions)
 
     def _suppress_refused(self, claim: Claim, verdicts: tuple[Verdict, ...]) -> None:
         """Record that a provider refuses a recipient, so that the next mail stops at preflight."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import heapq
 import threading
+from collections.abc import Iterable
 from itertools import count
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeAlias
 
+from mailglass.delivery.dispatch import Suppressions
 from mailglass.ledger.rows import Claim
 from mailglass.message import Stream
 
@@ -15,22 +17,32 @@ RANK: Final = MappingProxyType({stream: place for place, stream in enumerate(Str
 """Transactional before operational before bulk."""
 
 
+Job: TypeAlias = tuple[Claim, Suppressions]
+"""A claim, and what was known of its recipients' suppressions when it was made."""
+
+
 class Lanes:
     """Hands claims to threads by stream, then by arrival; safe to share between threads."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._waiting: list[tuple[int, int, Claim]] = []
+        self._waiting: list[tuple[int, int, Job]] = []
         self._arrivals = count()
         self._is_closed = False
 
-    def put(self, claim: Claim) -> None:
-        """Add a claim."""
+    def put(self, jobs: Iterable[Job]) -> None:
+        """Add claims."""
         with self._changed:
-            heapq.heappush(self._waiting, (RANK[claim.stream], next(self._arrivals), claim))
+            for job in jobs:
+                heapq.heappush(self._waiting, (RANK[job[0].stream], next(self._arrivals), job))
             self._changed.notify_all()
 
-    def take(self, *, bulk: bool) -> Claim | None:
+    def has(self, stream: Stream) -> bool:
+        """Tell whether a claim of the stream waits; of the first stream, since it stands in front."""
+        with self._changed:
+            return bool(self._waiting) and self._waiting[0][0] <= RANK[stream]
+
+    def take(self, *, bulk: bool) -> Job | None:
         """Wait for a claim and return it, None once closed; without ``bulk``, none of that stream."""
         with self._changed:
             while not self._is_closed:
@@ -43,7 +55,7 @@ class Lanes:
         """Let every thread end, and return what none has taken."""
         with self._changed:
             self._is_closed = True
-            left = tuple(claim for _, _, claim in self._waiting)
+            left = tuple(claim for _, _, (claim, _) in self._waiting)
             self._waiting.clear()
             self._changed.notify_all()
         return left

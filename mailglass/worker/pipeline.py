@@ -107,25 +107,35 @@ class _Run:
             self.stopped.wait(_TROUBLE_WAIT_S)
 
     def _claim(self) -> int:
-        """Claim what there is room for, stream by stream; transactional mail always finds some."""
+        """Claim what there is room for, stream by stream; transactional mail always finds some.
+
+        While threads have enough to do it waits until half of the room is free: many small claims
+        cost more than few large ones.
+        """
         mail, before = self.worker.mail, len(self.in_flight)
-        ahead = min(_GROUP_MAX, int(self.rate_per_s * _AHEAD_S))
+        threads = self.worker.threads
+        ahead = min(2 * _GROUP_MAX, int(self.rate_per_s * _AHEAD_S))
+        is_busy = ahead > threads and before > (threads + ahead) // 2
         for stream in self.worker.streams:
-            room = self.worker.threads + ahead - len(self.in_flight)
-            if stream is Stream.TRANSACTIONAL:
-                room = max(room, min(self.worker.threads, 2 * self.worker.threads + ahead - before))
+            room = threads + ahead - len(self.in_flight)
+            if stream is Stream.TRANSACTIONAL and not self.lanes.has(stream):
+                room = max(room, min(threads, 2 * threads + ahead - before))
+            elif is_busy:
+                continue
             if room > 0:
                 self._start(mail.dispatcher.claim_due(stream, limit=min(room, _GROUP_MAX)))
-        room = self.worker.threads + ahead - len(self.in_flight)
+        room = 0 if is_busy else threads + ahead - len(self.in_flight)
         for tenant_id, message_id in mail.store.due_in_order(limit=room) if room > 0 else ():
             claim = mail.dispatcher.claim(tenant_id, message_id)
             self._start(() if claim is None else (claim,))
         return len(self.in_flight) - before
 
     def _start(self, claims: tuple[Claim, ...]) -> None:
-        for claim in claims:
-            self.in_flight.add((str(claim.message_id), claim.token))
-            self.lanes.put(claim)
+        if not claims:
+            return
+        known = self.worker.mail.dispatcher.suppressions_of(claims)
+        self.in_flight.update((str(claim.message_id), claim.token) for claim in claims)
+        self.lanes.put((claim, known[claim.tenant_id]) for claim in claims)
 
     def _collect(self, *, wait_s: float) -> None:
         """Wait for an attempt to end or for a ring, then take all that has come."""
@@ -156,10 +166,11 @@ class _Run:
 
     def _send(self, number: int) -> None:
         takes_bulk = number > 0 or self.worker.threads == 1
-        while (claim := self.lanes.take(bulk=takes_bulk)) is not None:
+        while (job := self.lanes.take(bulk=takes_bulk)) is not None:
+            claim, suppressions = job
             try:
                 with tenant(claim.tenant_id):
-                    attempt = self.worker.mail.dispatcher.attempt(claim)
+                    attempt = self.worker.mail.dispatcher.attempt(claim, suppressions)
             except BaseException as error:  # noqa: BLE001 - one mail's bug ends no worker; its claim is left to the sweep
                 self.in_flight.discard((str(claim.message_id), claim.token))
                 report(

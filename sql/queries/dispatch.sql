@@ -107,7 +107,8 @@ with named as (
             claimed.trace_id, d.chain_hash),
         updated_at = greatest(now(), d.updated_at)
     from claimed
-    where d.message_id = claimed.id and d.state = 'queued'
+    where d.message_id = any (array(select c.id from claimed c))  -- by the index, whatever the statistics say
+      and d.message_id = claimed.id and d.state = 'queued'
     returning d.*, claimed.token, claimed.attempts, claimed.trace_id
 ), event as (
     insert into mailglass.events (
@@ -118,8 +119,8 @@ with named as (
     from started s
 ), recipient as (
     select s.message_id,
-           jsonb_agg(jsonb_build_object('delivery_id', s.id, 'kind', s.kind, 'address', s.address::text)
-                     order by s.position) as recipients
+           jsonb_agg(jsonb_build_object('delivery_id', s.id, 'kind', s.kind, 'address', s.address::text,
+                     'address_key', s.address_key) order by s.position) as recipients
     from started s
     group by s.message_id
 )
@@ -143,7 +144,7 @@ with asked as (
     select m.id, m.trace_id, m.token, m.attempts, a.provider, a.retry_in_s, a.counts, a.verdicts
     from mailglass.messages m
     join asked a on a.message_id = m.id and a.tenant_id = m.tenant_id and a.token = m.token
-    where m.state in ('sending', 'unknown')
+    where m.id = any (array(select asked.message_id from asked)) and m.state in ('sending', 'unknown')
     order by m.id
     for update of m
 ), verdict as (
@@ -167,7 +168,8 @@ with asked as (
             v.event_payload, null, v.trace_id, d.chain_hash),
         updated_at = greatest(now(), d.updated_at)
     from verdict v
-    where d.id = v.delivery_id and d.message_id = v.message_id and d.state in ('sending', 'unknown')
+    where d.id = any (array(select verdict.delivery_id from verdict))
+      and d.id = v.delivery_id and d.message_id = v.message_id and d.state in ('sending', 'unknown')
     returning d.*, v.type, v.event_payload, v.trace_id
 ), event as (
     insert into mailglass.events (
@@ -183,7 +185,7 @@ with asked as (
         union all
         select d.message_id, d.state
         from mailglass.deliveries d
-        where d.message_id in (select settled.message_id from settled)
+        where d.message_id = any (array(select settled.message_id from settled))
           and not exists (select from settled s where s.id = d.id)
     ) every_delivery
     group by message_id
@@ -196,7 +198,7 @@ set state = folded.state,
     updated_at = now()
 from held
 join folded on folded.message_id = held.id
-where m.id = held.id
+where m.id = any (array(select held.id from held)) and m.id = held.id
 returning m.id, m.state;
 
 -- name: move_messages
