@@ -22,6 +22,7 @@ from mailglass.delivery.answer import answer_of, answers_of, raise_for_refused
 from mailglass.delivery.batch import Item
 from mailglass.delivery.dispatch import Dispatcher
 from mailglass.delivery.intake import Intake
+from mailglass.delivery.outbox import Outbox
 from mailglass.delivery.outcome import Jitter
 from mailglass.delivery.record import Report, record
 from mailglass.delivery.sweep import Sweeper, Swept
@@ -143,7 +144,8 @@ class Mailglass:
         )
 
         self._enqueue: Enqueue = enqueue or (lambda _message_ids: self.store.ring())
-        self._sweeper = Sweeper(store=self.store, adapters=self._adapters)
+        self._sweeper = Sweeper(store=self.store, adapters=self._adapters, settings=settings)
+        self.outbox = Outbox(store=self.store)
 
     @classmethod
     def from_env(

@@ -48,6 +48,9 @@ class EventType(StrEnum):
     EXPIRED = "expired"
     QUARANTINED = "quarantined"
     RESENT = "resent"
+    HELD = "held"
+    RELEASED = "released"
+    RESCHEDULED = "rescheduled"
 
 
 PROVIDER_TYPES: Final = frozenset(

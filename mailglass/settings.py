@@ -131,6 +131,11 @@ class Settings(BaseSettings):
     retry_cap_s: float = Field(default=900.0, gt=0, le=86_400)
     attempts_max: int = Field(default=20, ge=1, le=100)
 
+    payload_kept_s: float = Field(default=14 * 86_400.0, gt=0)
+    """How long a mail's bytes are kept after it was sent, failed or ended otherwise."""
+    payload_unknown_kept_s: float = Field(default=30 * 86_400.0, gt=0)
+    """How long those of a mail that was given up as unknown are kept."""
+
     @model_validator(mode="after")
     def _adapter_has_what_it_needs(self) -> Self:
         if self.adapter is AdapterName.SMTP and self.smtp_host is None:

@@ -47,13 +47,14 @@ def command(  # noqa: PLR0913 - the options
         click.echo(f"mailglass: there is no delivery {delivery_id}", err=True)
         raise click.exceptions.Exit(EXIT_REFUSED)
     if as_json:
-        click.echo(json.dumps([_json(one) for one in found], indent=2))
+        click.echo(json.dumps([delivery_json(one) for one in found], indent=2))
         return
     for delivery in found:
-        click.echo(_line(delivery))
+        click.echo(delivery_line(delivery))
 
 
-def _line(one: Delivery) -> str:
+def delivery_line(one: Delivery) -> str:
+    """Return a delivery as one line for people."""
     about = f"{one.mailable or '-'}  {one.provider or '-'}  {one.code or ''}"
     return (
         f"{one.id}  {one.created_at:%Y-%m-%d %H:%M:%S}  {one.tenant_id}  {one.stream:<13}"
@@ -61,7 +62,8 @@ def _line(one: Delivery) -> str:
     ).rstrip()
 
 
-def _json(one: Delivery) -> dict[str, Json]:
+def delivery_json(one: Delivery) -> dict[str, Json]:
+    """Return a delivery as JSON; times are RFC 3339."""
     return {
         "id": str(one.id),
         "message_id": str(one.message_id),

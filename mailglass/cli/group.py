@@ -16,6 +16,7 @@ _COMMANDS: Final = {
     "deliveries": "List deliveries, or show one.",
     "demo": "Send real mail through a real SMTP server on this machine.",
     "events": "Show the history of a delivery.",
+    "outbox": "Look at mail that has not left, and steer it.",
     "migrate": "Bring the database's schema up to date.",
     "templates": "List templates: compiled once or inlined per mail, and why.",
     "worker": "Send queued mail until it is told to stop.",

@@ -102,9 +102,7 @@ def freeze(
             "code": refused_as,
             "run_at": message.send_at,
             "expires_at": message.expires_at,
-            "expires_after_s": (
-                _AUTH_EXPIRES_AFTER_S if message.authenticates else _EXPIRES_AFTER_S[message.stream]
-            ),
+            "expires_after_s": expires_after_s(message.stream, authenticates=message.authenticates),
             "on_unknown": on_unknown(message).value,
             "ordering_key": message.ordering_key,
             "adapter_ref": adapter_ref,
@@ -114,6 +112,11 @@ def freeze(
             "recipients": json.dumps(recipients),
         },
     )
+
+
+def expires_after_s(stream: Stream, *, authenticates: bool) -> float:
+    """Return how long a mail without ``expires_at`` is worth sending."""
+    return _AUTH_EXPIRES_AFTER_S if authenticates else _EXPIRES_AFTER_S[stream]
 
 
 def on_unknown(message: Message) -> OnUnknown:

@@ -13,9 +13,11 @@ from mailglass.deliveries import DispatchState
 from mailglass.delivery.record import REPORTED
 from mailglass.errors import MailglassError
 from mailglass.events import EventType
+from mailglass.ledger.outbox import OutboxStore
 from mailglass.ledger.rows import Move, Pending
 from mailglass.ledger.store import Store
 from mailglass.message import OnUnknown
+from mailglass.settings import Settings
 from mailglass.telemetry import Signal, report
 
 BATCH_MAX: Final = 200
@@ -39,6 +41,7 @@ class Swept:
     requeued: int = 0
     quarantined: int = 0
     given_up: int = 0
+    scrubbed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +50,7 @@ class Sweeper:
 
     store: Store
     adapters: Mapping[str, Adapter]
+    settings: Settings
 
     def sweep(self) -> Swept:
         """Look once at each kind of waiting message.
@@ -62,6 +66,11 @@ class Sweeper:
             abandoned=len(self._abandon()),
             reconciled=len(self._move(self.store.reported_messages(limit=BATCH_MAX), REPORTED)),
             **self._settle_unknowns(),
+            scrubbed=OutboxStore(store=self.store).scrub(
+                settled_s=self.settings.payload_kept_s,
+                unknown_s=self.settings.payload_unknown_kept_s,
+                limit=BATCH_MAX,
+            ),
         )
 
     def _expire(self) -> Mapping[UUID, DispatchState]:

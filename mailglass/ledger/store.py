@@ -79,24 +79,25 @@ class Store:
         """Lend an autocommit connection; errors about our own rules arrive as ours."""
         return self._pool.connection()
 
-    def _rows(self, name: str, parameters: Parameters) -> list[DictRow]:
+    def rows(self, name: str, parameters: Parameters) -> list[DictRow]:
+        """Run one named query; for the stores of single subjects beside this one."""
         with self.connection() as connection:
             return connection.execute(query(name), parameters).fetchall()
 
     def queue_message(self, parameters: Parameters) -> tuple[UUID, ...]:
         """Queue a message; the ids of its deliveries, or none when its idempotency key is taken."""
-        return tuple(row["id"] for row in self._rows("queue_message", parameters))
+        return tuple(row["id"] for row in self.rows("queue_message", parameters))
 
     def queue_messages(self, documents: str, payloads: Sequence[object]) -> dict[UUID, UUID]:
         """Queue many messages; message id and first delivery's id of each that is new."""
-        rows = self._rows("queue_messages", {"messages": documents, "payloads": payloads})
+        rows = self.rows("queue_messages", {"messages": documents, "payloads": payloads})
         return {row["message_id"]: row["id"] for row in rows}
 
     def deliveries_of_keys(self, tenant_id: str, keys: Sequence[str]) -> Mapping[str, Keyed]:
         """Return what each of a caller's idempotency keys made, for those that were used."""
         if not keys:
             return {}
-        rows = self._rows("deliveries_of_keys", {"tenant_id": tenant_id, "keys": list(keys)})
+        rows = self.rows("deliveries_of_keys", {"tenant_id": tenant_id, "keys": list(keys)})
         return {
             row["key"]: Keyed(
                 message_id=row["message_id"],
@@ -148,7 +149,7 @@ class Store:
         self, attempts: Sequence[Mapping[str, Json]]
     ) -> Mapping[UUID, DispatchState]:
         """Write the verdicts of attempts; each message's state, but for those whose token is lost."""
-        rows = self._rows("finalize_attempts", {"attempts": json.dumps(list(attempts))})
+        rows = self.rows("finalize_attempts", {"attempts": json.dumps(list(attempts))})
         return {row["id"]: DispatchState(row["state"]) for row in rows}
 
     def move_messages(
@@ -158,7 +159,7 @@ class Store:
 
         A message is left alone when it is not as the caller saw it any more.
         """
-        rows = self._rows(
+        rows = self.rows(
             "move_messages",
             {
                 "messages": json.dumps(
@@ -180,47 +181,47 @@ class Store:
 
     def expired_messages(self, *, limit: int) -> tuple[Pending, ...]:
         """Return queued messages whose time is over."""
-        return parse_pending(self._rows("expired_messages", {"limit": limit}))
+        return parse_pending(self.rows("expired_messages", {"limit": limit}))
 
     def abandoned_messages(self, *, limit: int) -> tuple[Pending, ...]:
         """Return claimed messages whose lease is over."""
-        return parse_pending(self._rows("abandoned_messages", {"limit": limit}))
+        return parse_pending(self.rows("abandoned_messages", {"limit": limit}))
 
     def unknown_messages(self, *, limit: int) -> tuple[Pending, ...]:
         """Return unknown messages with what the rule for them asks."""
-        return parse_pending(self._rows("unknown_messages", {"limit": limit}))
+        return parse_pending(self.rows("unknown_messages", {"limit": limit}))
 
     def reported_messages(self, *, limit: int) -> tuple[Pending, ...]:
         """Return messages that are unknown to us though their provider has reported on them."""
-        return parse_pending(self._rows("reported_messages", {"limit": limit}))
+        return parse_pending(self.rows("reported_messages", {"limit": limit}))
 
     def due_in_order(self, *, limit: int) -> tuple[tuple[str, UUID], ...]:
         """Return tenant and id of the message of each ordering key that is next, if it is due."""
-        rows = self._rows("due_in_order", {"limit": limit})
+        rows = self.rows("due_in_order", {"limit": limit})
         return tuple((row["tenant_id"], row["id"]) for row in rows)
 
     def due_messages(self, *, limit: int) -> tuple[tuple[str, UUID], ...]:
         """Return tenant and id of messages whose time has come, transactional ones first."""
-        rows = self._rows("due_messages", {"limit": limit})
+        rows = self.rows("due_messages", {"limit": limit})
         return tuple((row["tenant_id"], row["id"]) for row in rows)
 
     def delivery(self, tenant_id: str | None, delivery_id: UUID) -> Delivery | None:
         """Return one delivery; None for another tenant's as for one that is not there."""
-        rows = self._rows("delivery_by_id", {"tenant_id": tenant_id, "delivery_id": delivery_id})
+        rows = self.rows("delivery_by_id", {"tenant_id": tenant_id, "delivery_id": delivery_id})
         return parse_delivery(rows[0]) if rows else None
 
     def deliveries_by_id(
         self, tenant_id: str, delivery_ids: Sequence[UUID]
     ) -> tuple[Delivery, ...]:
         """Return the tenant's deliveries among the ids, in no order."""
-        rows = self._rows(
+        rows = self.rows(
             "deliveries_by_id", {"tenant_id": tenant_id, "delivery_ids": list(delivery_ids)}
         )
         return tuple(parse_delivery(row) for row in rows)
 
     def deliveries_of_message(self, tenant_id: str, message_id: UUID) -> tuple[Delivery, ...]:
         """Return the deliveries of one message, in the order of its recipients."""
-        rows = self._rows(
+        rows = self.rows(
             "deliveries_of_message", {"tenant_id": tenant_id, "message_id": message_id}
         )
         return tuple(parse_delivery(row) for row in rows)
@@ -235,7 +236,7 @@ class Store:
         limit: int = 50,
     ) -> tuple[Delivery, ...]:
         """Return deliveries, the newest first."""
-        rows = self._rows(
+        rows = self.rows(
             "list_deliveries",
             {
                 "tenant_id": tenant_id,
@@ -249,7 +250,7 @@ class Store:
 
     def frozen_payload(self, tenant_id: str, message_id: UUID) -> tuple[bytes | None, bytes] | None:
         """Return a message's frozen bytes (None once scrubbed) and their SHA-256."""
-        rows = self._rows("frozen_payload", {"tenant_id": tenant_id, "message_id": message_id})
+        rows = self.rows("frozen_payload", {"tenant_id": tenant_id, "message_id": message_id})
         if not rows:
             return None
         payload = rows[0]["payload"]
@@ -257,7 +258,7 @@ class Store:
 
     def append_event(self, parameters: Parameters) -> Appended | None:
         """Append one event and fold it; None when its key was used before."""
-        rows = self._rows("append_event", parameters)
+        rows = self.rows("append_event", parameters)
         if not rows:
             return None
         return Appended(
@@ -268,23 +269,21 @@ class Store:
 
     def events_of_delivery(self, tenant_id: str | None, delivery_id: UUID) -> tuple[Event, ...]:
         """Return a delivery's events, the first first."""
-        rows = self._rows(
-            "events_of_delivery", {"tenant_id": tenant_id, "delivery_id": delivery_id}
-        )
+        rows = self.rows("events_of_delivery", {"tenant_id": tenant_id, "delivery_id": delivery_id})
         return tuple(parse_event(row) for row in rows)
 
     def broken_chains(
         self, delivery_id: UUID | None = None, *, limit: int = 100
     ) -> tuple[BrokenLink, ...]:
         """Recompute the hash chain of one delivery, or of all, and return where it is broken."""
-        rows = self._rows("broken_chains", {"delivery_id": delivery_id, "limit": limit})
+        rows = self.rows("broken_chains", {"delivery_id": delivery_id, "limit": limit})
         return tuple(BrokenLink(**row) for row in rows)
 
     def matching_suppressions(
         self, tenant_id: str, values: Sequence[str], stream: Stream
     ) -> tuple[Suppression, ...]:
         """Return the refusals that hold now for any of the address keys and domains."""
-        rows = self._rows(
+        rows = self.rows(
             "matching_suppressions",
             {"tenant_id": tenant_id, "values": list(values), "stream": stream.value},
         )
@@ -311,7 +310,7 @@ class Store:
         self, tenant_id: str, buckets: Sequence[Mapping[str, Json]]
     ) -> tuple[tuple[str, int], ...]:
         """Take from every bucket or none; scope and wait in ms of those too short, longest first."""
-        rows = self._rows(
+        rows = self.rows(
             "take_tokens", {"tenant_id": tenant_id, "buckets": json.dumps(list(buckets))}
         )
         return tuple((row["scope"], row["wait_ms"]) for row in rows)

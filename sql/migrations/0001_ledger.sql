@@ -71,6 +71,7 @@ create table mailglass.messages (
     attempts integer not null default 0 check (attempts >= 0),
     run_at timestamptz not null,
     expires_at timestamptz,
+    held boolean not null default false,
     lease_until timestamptz,
     owner_key bigint,
     owner_server_start timestamptz,
@@ -93,10 +94,12 @@ comment on column mailglass.messages.token is
 comment on column mailglass.messages.owner_key is
     'The advisory lock that the claiming process holds as long as its session lives; null when nobody can tell.';
 
-create index messages_due on mailglass.messages (stream, run_at, id) where state = 'queued';
+create index messages_due on mailglass.messages (stream, run_at, id) where state = 'queued' and not held;
 create index messages_expiring on mailglass.messages (expires_at) where state = 'queued';
 create index messages_leased on mailglass.messages (lease_until) where state = 'sending';
 create index messages_unknown on mailglass.messages (updated_at) where state = 'unknown';
+create index messages_to_scrub on mailglass.messages (updated_at)
+    where payload is not null and state in ('sent', 'failed', 'suppressed', 'cancelled', 'expired', 'unknown_final');
 create index messages_by_tenant on mailglass.messages (tenant_id, id);
 create unique index messages_one_in_flight on mailglass.messages (tenant_id, ordering_key)
     where state = 'sending' and ordering_key is not null;
@@ -151,7 +154,8 @@ create table mailglass.events (
         'queued', 'sent', 'rejected', 'failed', 'bounced', 'deferred', 'delivered', 'autoresponded', 'opened',
         'clicked', 'complained', 'unsubscribed', 'subscribed', 'unknown',
         'attempt_started', 'attempt_failed', 'dispatched', 'suppressed', 'outcome_unknown', 'unknown_final',
-        'reconciled', 'requeued', 'cancelled', 'expired', 'quarantined', 'resent'
+        'reconciled', 'requeued', 'cancelled', 'expired', 'quarantined', 'resent', 'held', 'released',
+        'rescheduled'
     )),
     occurred_at timestamptz not null,
     recorded_at timestamptz not null,

@@ -67,14 +67,14 @@ with named as (
     from mailglass.messages m
     where m.id = any (%(message_ids)s::uuid[])
       and m.tenant_id = %(tenant_id)s::text
-      and m.state = 'queued'
+      and m.state = 'queued' and not m.held
       and m.run_at <= clock_timestamp()
       and (m.expires_at is null or m.expires_at > clock_timestamp())
     for update skip locked
 ), waiting as (
     select m.id
     from mailglass.messages m
-    where m.state = 'queued'
+    where m.state = 'queued' and not m.held
       and m.stream = %(stream)s::text
       and m.run_at <= clock_timestamp()
       and m.ordering_key is null
@@ -331,7 +331,7 @@ from unnest(array['transactional', 'operational', 'bulk']) with ordinality as s 
 cross join lateral (
     select m.id, m.tenant_id, m.run_at
     from mailglass.messages m
-    where m.state = 'queued' and m.stream = s.stream and m.run_at <= clock_timestamp()
+    where m.state = 'queued' and not m.held and m.stream = s.stream and m.run_at <= clock_timestamp()
       and (m.expires_at is null or m.expires_at > clock_timestamp())
       and not exists (
           select from mailglass.messages o
@@ -346,7 +346,7 @@ limit %(limit)s::integer;
 -- Due messages that have an ordering key of which none is on its way: the longest waiting of each key.
 select distinct on (m.tenant_id, m.ordering_key) m.id, m.tenant_id
 from mailglass.messages m
-where m.state = 'queued' and m.ordering_key is not null and m.run_at <= clock_timestamp()
+where m.state = 'queued' and not m.held and m.ordering_key is not null and m.run_at <= clock_timestamp()
   and (m.expires_at is null or m.expires_at > clock_timestamp())
   and not exists (
       select from mailglass.messages o

@@ -1,0 +1,147 @@
+-- name: outbox_counts
+-- What the outbox holds: by state and stream how many messages, and how long the oldest has waited; of
+-- queued ones only what is due counts as waiting.
+select m.state, m.stream, m.held, count(*)::integer as messages,
+       coalesce(extract(epoch from clock_timestamp() - min(
+           case when m.state = 'queued' then m.run_at else m.updated_at end)), 0)::double precision as oldest_s
+from mailglass.messages m
+where m.state in ('queued', 'sending', 'unknown')
+  and (%(tenant_id)s::text is null or m.tenant_id = %(tenant_id)s::text)
+group by m.state, m.stream, m.held
+order by m.state, m.stream, m.held;
+
+-- name: last_dispatched
+-- How long ago a provider last took a mail; no row where none ever did.
+select extract(epoch from clock_timestamp() - m.updated_at)::double precision as ago_s
+from mailglass.messages m
+where m.state = 'sent' and (%(tenant_id)s::text is null or m.tenant_id = %(tenant_id)s::text)
+order by m.updated_at desc
+limit 1;
+
+-- name: alter_queued
+-- Holds, releases or reschedules queued messages; each delivery that still waits gets the event. The ids
+-- of the messages that were queued, and held or not as the step needs it, come back.
+with altered as (
+    update mailglass.messages m
+    set held = coalesce(%(held)s::boolean, m.held),
+        run_at = coalesce(%(run_at)s::timestamptz, m.run_at),
+        updated_at = now()
+    where m.id = any (%(message_ids)s::uuid[])
+      and m.tenant_id = %(tenant_id)s::text
+      and m.state = 'queued'
+      and m.held is distinct from %(held)s::boolean
+    returning m.id, m.trace_id
+), told as (
+    update mailglass.deliveries d
+    set seq = d.seq + 1,
+        prior_hash = d.chain_hash,
+        chain_hash = mailglass.event_hash(d.tenant_id, d.id, d.seq + 1, %(type)s::text,
+            greatest(now(), d.updated_at), greatest(now(), d.updated_at), null,
+            %(payload)s::jsonb, null, altered.trace_id, d.chain_hash),
+        updated_at = greatest(now(), d.updated_at)
+    from altered
+    where d.message_id = any (array(select a.id from altered a))
+      and d.message_id = altered.id and d.state = 'queued'
+    returning d.*, altered.trace_id
+), event as (
+    insert into mailglass.events (
+        tenant_id, delivery_id, seq, type, occurred_at, recorded_at, payload, trace_id, prev_hash, hash
+    )
+    select t.tenant_id, t.id, t.seq, %(type)s::text, t.updated_at, t.updated_at, %(payload)s::jsonb,
+           t.trace_id, t.prior_hash, t.chain_hash
+    from told t
+)
+select id from altered;
+
+-- name: resend_message
+-- Queues the frozen bytes of a message again as a new message, for the recipients whose delivery ended
+-- in one of the states asked for; the old deliveries get a resent event, the new ones say whose they
+-- are. No row: there is no such recipient, or the bytes were scrubbed.
+with old as (
+    select m.*
+    from mailglass.messages m
+    where m.id = %(message_id)s::uuid and m.tenant_id = %(tenant_id)s::text and m.payload is not null
+    for update
+), wanted as (
+    select d.*, r.new_id, mailglass.genesis_hash(r.new_id) as genesis,
+           (row_number() over (order by d.position) - 1)::smallint as new_position
+    from mailglass.deliveries d
+    join jsonb_to_recordset(%(recipients)s::jsonb) as r (old_id uuid, new_id uuid) on r.old_id = d.id
+    join old on old.id = d.message_id
+    where d.state = any (%(states)s::text[])
+), message as (
+    insert into mailglass.messages (
+        id, tenant_id, stream, mailable, authenticates, mail_from, payload, payload_sha256, payload_bytes,
+        rfc_message_id, settings, state, run_at, expires_at, on_unknown, ordering_key, adapter_ref,
+        resend_of, trace_id
+    )
+    select %(new_message_id)s::uuid, o.tenant_id, o.stream, o.mailable, o.authenticates, o.mail_from, o.payload,
+           o.payload_sha256, o.payload_bytes, o.rfc_message_id, o.settings, 'queued', now(),
+           now() + make_interval(secs => case when o.authenticates
+               then %(auth_expires_after_s)s::double precision else %(expires_after_s)s::double precision end),
+           o.on_unknown, o.ordering_key,
+           coalesce(%(adapter_ref)s::text, o.adapter_ref), o.id, o.trace_id
+    from old o
+    where exists (select from wanted)
+    returning id, tenant_id, trace_id
+), told as (
+    update mailglass.deliveries d
+    set seq = d.seq + 1,
+        prior_hash = d.chain_hash,
+        chain_hash = mailglass.event_hash(d.tenant_id, d.id, d.seq + 1, 'resent',
+            greatest(now(), d.updated_at), greatest(now(), d.updated_at), null,
+            %(payload)s::jsonb || jsonb_build_object('as', w.new_id), null, message.trace_id, d.chain_hash),
+        updated_at = greatest(now(), d.updated_at)
+    from wanted w
+    cross join message
+    where d.id = w.id
+    returning d.*, w.new_id, message.trace_id
+), delivery as (
+    insert into mailglass.deliveries (
+        id, message_id, tenant_id, kind, position, address, address_key, state, seq, prior_hash, chain_hash
+    )
+    select w.new_id, message.id, w.tenant_id, w.kind, w.new_position, w.address, w.address_key, 'queued', 1,
+           w.genesis, mailglass.event_hash(w.tenant_id, w.new_id, 1, 'queued', now(), now(), null,
+               %(payload)s::jsonb || jsonb_build_object('resend_of', w.id), null, message.trace_id, w.genesis)
+    from wanted w
+    cross join message
+    returning id, position, tenant_id, prior_hash, chain_hash
+), event as (
+    insert into mailglass.events (
+        tenant_id, delivery_id, seq, type, occurred_at, recorded_at, payload, trace_id, prev_hash, hash
+    )
+    select t.tenant_id, t.id, t.seq, 'resent', t.updated_at, t.updated_at,
+           %(payload)s::jsonb || jsonb_build_object('as', t.new_id), t.trace_id, t.prior_hash, t.chain_hash
+    from told t
+    union all
+    select d.tenant_id, d.id, 1, 'queued', now(), now(),
+           %(payload)s::jsonb || jsonb_build_object('resend_of', w.id), message.trace_id, d.prior_hash,
+           d.chain_hash
+    from delivery d
+    join wanted w on w.new_id = d.id
+    cross join message
+)
+select id from delivery order by position;
+
+-- name: scrub_payloads
+-- Takes the bytes of messages that have ended long ago; size and hash stay. The ids come back.
+with old as (
+    select m.id
+    from mailglass.messages m
+    where m.payload is not null
+      and m.state in ('sent', 'failed', 'suppressed', 'cancelled', 'expired', 'unknown_final')
+      and m.updated_at < clock_timestamp() - make_interval(secs => least(%(settled_s)s::double precision,
+          %(unknown_s)s::double precision))
+      and (m.state <> 'unknown_final'
+          or m.updated_at < clock_timestamp() - make_interval(secs => %(unknown_s)s::double precision))
+      and (m.state = 'unknown_final'
+          or m.updated_at < clock_timestamp() - make_interval(secs => %(settled_s)s::double precision))
+    order by m.updated_at
+    limit %(limit)s::integer
+    for update skip locked
+)
+update mailglass.messages m
+set payload = null, settings = m.settings - 'metadata' - 'tags'
+from old
+where m.id = old.id
+returning m.id;
