@@ -24,6 +24,8 @@ class Signal(StrEnum):
     DISPATCH_RAISED = "attempt.dispatch_raised"
     SEARCH_FAILED = "sweep.search_failed"
     WAKE_UP_FAILED = "message.wake_up_failed"
+    UNSUBSCRIBE_FAILED = "unsubscribe.write_failed"
+    TRACKING_FAILED = "tracking.write_failed"
     DATABASE_AWAY = "worker.database_away"
 
 

@@ -15,6 +15,7 @@ from mailglass.errors import ConfigError, MailglassError
 _COMMANDS: Final = {
     "deliveries": "List deliveries, or show one.",
     "demo": "Send real mail through a real SMTP server on this machine.",
+    "dkim": "Make DKIM keys and show their DNS records.",
     "events": "Show the history of a delivery.",
     "outbox": "Look at mail that has not left, and steer it.",
     "migrate": "Bring the database's schema up to date.",

@@ -11,15 +11,15 @@ PACKAGE = ROOT / "mailglass"
 
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "clock", "ids", "limits"}),
-    frozenset({"headers", "events", "telemetry", "failures"}),
+    frozenset({"headers", "events", "telemetry", "failures", "tokens"}),
     frozenset({"address", "timeline"}),
     frozenset({"message", "settings", "tenancy"}),
     frozenset({"deliveries", "envelope", "suppression"}),
-    frozenset({"mailable", "adapters"}),
+    frozenset({"mailable", "adapters", "compliance"}),
     frozenset({"rendering", "preflight", "ledger"}),
     frozenset({"delivery"}),
     frozenset({"app"}),
-    frozenset({"demo", "worker"}),
+    frozenset({"demo", "worker", "web"}),
     frozenset({"cli"}),
 )
 """From the ground up; a module imports from lower floors alone, or from its own package."""
@@ -27,7 +27,7 @@ FLOORS: tuple[frozenset[str], ...] = (
 OWNERS: dict[str, frozenset[str]] = {
     "psycopg": frozenset({"ledger"}),
     "psycopg_pool": frozenset({"ledger"}),
-    "jinja2": frozenset({"rendering"}),
+    "jinja2": frozenset({"rendering", "web"}),
     "premailer": frozenset({"rendering"}),
     "cssutils": frozenset({"rendering"}),
     "css_inline": frozenset({"rendering"}),
@@ -36,7 +36,9 @@ OWNERS: dict[str, frozenset[str]] = {
     "pydantic_settings": frozenset({"settings"}),
     "click": frozenset({"cli"}),
     "aiosmtpd": frozenset({"demo"}),
+    "cryptography": frozenset({"compliance"}),
     "idna": frozenset({"address"}),
+    "starlette": frozenset({"web"}),
     "uuid_utils": frozenset({"ids"}),
 }
 """Each third-party package has one owner; a package that is not here may not be imported."""
