@@ -21,7 +21,9 @@ from mailglass.deliveries import Delivery, DispatchState
 from mailglass.delivery.answer import answer_of, answers_of, raise_for_refused
 from mailglass.delivery.batch import Item
 from mailglass.delivery.dispatch import Dispatcher
+from mailglass.delivery.finish import Finishing
 from mailglass.delivery.intake import Intake
+from mailglass.delivery.leave import unsubscribe
 from mailglass.delivery.outbox import Outbox
 from mailglass.delivery.outcome import Jitter
 from mailglass.delivery.record import Report, record
@@ -107,6 +109,7 @@ class Mailglass:
         clock: Clock = system_clock,
         jitter: Jitter | None = None,
         enqueue: Enqueue | None = None,
+        finishing: Finishing | None = None,
         embedded: EmbeddedServer | None = None,
     ) -> None:
         self.settings = settings
@@ -125,6 +128,7 @@ class Mailglass:
             connect_timeout_s=settings.database_connect_timeout_s,
             statement_timeout_s=settings.database_statement_timeout_s,
         )
+        self.finishing = finishing or Finishing.of(settings)
         self._intake = Intake(
             store=self.store,
             checks=self._checks,
@@ -132,6 +136,7 @@ class Mailglass:
             context_of=self._context,
             clock=clock,
             adapter_ref=DEFAULT_ADAPTER,
+            finishing=self.finishing,
         )
         self.dispatcher = Dispatcher(
             store=self.store,
@@ -389,6 +394,14 @@ class Mailglass:
     def record(self, fact: Report) -> Event | None:
         """Append what a provider reports; None when it was recorded before."""
         return record(self.store, self._tenancy.current(), fact)
+
+    def unsubscribe(self, delivery_id: UUID) -> bool:
+        """Take a delivery's recipient off its stream, whosever tenant it is; False for an unknown id.
+
+        The link that was followed speaks for the delivery, so no tenant is asked for. Doing it again
+        changes nothing.
+        """
+        return unsubscribe(self.store, delivery_id, self._clock())
 
     def suppress(self, entry: Suppression) -> None:
         """Refuse mail to an address, a domain or an address on one stream from now on."""

@@ -30,8 +30,6 @@ _RESERVED_NAMES: Final = frozenset(
         "domainkey-signature",
         "envelope-to",
         "from",
-        "list-unsubscribe",
-        "list-unsubscribe-post",
         "message-id",
         "mime-version",
         "received",

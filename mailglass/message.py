@@ -126,6 +126,7 @@ class Message:
     send_at: datetime | None
     on_unknown: OnUnknown | None
     ordering_key: str | None
+    unsubscribe: bool
 
     def __init__(  # noqa: PLR0913 - a mail has this many parts, and each is a keyword
         self,
@@ -152,6 +153,7 @@ class Message:
         send_at: datetime | None = None,
         on_unknown: OnUnknown | None = None,
         ordering_key: str | None = None,
+        unsubscribe: bool = False,
     ) -> None:
         def put(name: str, value: object) -> None:
             object.__setattr__(self, name, value)
@@ -177,6 +179,7 @@ class Message:
         put("expires_at", _moment("expires_at", expires_at))
         put("send_at", _moment("send_at", send_at))
         put("on_unknown", on_unknown)
+        put("unsubscribe", unsubscribe)
         put("ordering_key", ordering_key)
         self._check()
 

@@ -69,6 +69,17 @@ class RateLimit(BaseModel):
     per_s: float = Field(gt=0, allow_inf_nan=False)
 
 
+class DkimKeySetting(BaseModel):
+    """A private key in PEM that signs mail from ``domain``; of one tenant, or of all (None)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    domain: Text
+    selector: Text
+    file: Path
+    tenant: Text | None = None
+
+
 class Settings(BaseSettings):
     """Everything that can be set; times end in their unit.
 
@@ -125,7 +136,18 @@ class Settings(BaseSettings):
 
     physical_address: Text | None = None
     """The sender's postal address; bulk mail must show it in its body."""
-    tracking_host: Text | None = None
+    token_secrets: tuple[Secret, ...] = ()
+    """Sign the links of unsubscribing and tracking, at least 32 characters each; the first signs, all
+    verify, so that one can be replaced."""
+    unsubscribe_url: Text | None = None
+    """The public page where recipients leave; each link is this and a token."""
+    unsubscribe_mailto: Text | None = None
+    tracking_url: Text | None = None
+    """Where opens and clicks are counted: https, on a host of its own."""
+    feedback_sender: Text | None = None
+    """Names you in Feedback-ID, 5 to 15 characters, always the same."""
+    dkim_keys: tuple[DkimKeySetting, ...] = ()
+    """Sign the bytes that go out over SMTP; providers with an API sign by themselves."""
 
     retry_base_s: float = Field(default=5.0, gt=0, le=3600)
     retry_cap_s: float = Field(default=900.0, gt=0, le=86_400)

@@ -61,12 +61,12 @@ class TrackingLinks:
 
     def __post_init__(self) -> None:
         """Check and normalise the URL."""
-        object.__setattr__(self, "url", base_url(self.url, key="tracking_host"))
+        object.__setattr__(self, "url", base_url(self.url, key="tracking_url"))
         if host_of(self.url) in {host_of(other) for other in self.apart_from}:
             raise ConfigError(
                 "the tracking host is the host of another page",
                 type=ConfigErrorType.CONFLICTING,
-                key="tracking_host",
+                key="tracking_url",
                 hint="Give tracking a host of its own.",
             )
 

@@ -26,6 +26,9 @@ from mailglass.tokens import Keyring, Purpose
 
 MAX_AGE: Final = timedelta(days=2 * 365)
 """How long a link works; a recipient may open an old mail."""
+PLACEHOLDER: Final = "https://unsubscribe.invalid/link-of-this-mail"
+"""Stands in a body for the link of its delivery, which is known when the mail is frozen; templates
+have it as ``unsubscribe_url``. The domain can belong to nobody (RFC 2606 §2)."""
 ONE_CLICK: Final = "List-Unsubscribe=One-Click"
 """The whole value of List-Unsubscribe-Post, and the whole body of the POST (RFC 8058 §3.1)."""
 _TOKEN_CHARS: Final = 55

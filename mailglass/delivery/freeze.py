@@ -11,6 +11,7 @@ from typing import Final
 from uuid import UUID
 
 from mailglass.deliveries import DispatchState
+from mailglass.delivery.finish import Finishing
 from mailglass.errors import Json
 from mailglass.events import EventType
 from mailglass.ids import new_id
@@ -25,6 +26,9 @@ _EXPIRES_AFTER_S: Final = {
 }
 
 
+_PLAIN: Final = Finishing()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frozen:
     """A message as it is stored: the ids it will have and the parameters of ``queue_message``."""
@@ -35,30 +39,34 @@ class Frozen:
     parameters: Mapping[str, object]
 
 
-def freeze(
+def freeze(  # noqa: PLR0913 - each is a keyword and has its own meaning
     message: Message,
     *,
     tenant_id: str,
     adapter_ref: str,
     now: datetime,
+    finishing: Finishing = _PLAIN,
     refused_as: str | None = None,
 ) -> Frozen:
     """Build the MIME bytes, the ids and the statement's parameters.
 
+    ``finishing`` adds what the mail gets besides its author's words, with the ids of its deliveries.
     ``refused_as`` stores the message as suppressed, for that reason and without its bytes.
     """
     message_id = new_id()
     delivery_ids = tuple(new_id() for _ in message.recipients)
     rfc_message_id = f"<{message_id.hex}@{message.sender.domain}>"
+    content = content_sha256(message)
+    message = finishing.message(message, delivery_ids, now)
     payload = mime.build(
         message,
         message_id=rfc_message_id,
         date=now,
-        extra_headers=[("Mailglass-Mailable", message.mailable)] if message.mailable else [],
+        extra_headers=finishing.headers(message, tenant_id, delivery_ids, now),
         boundary_seed=message_id.bytes,
     )
+    payload = finishing.signed(payload, message, tenant_id, now)
     digest = hashlib.sha256(payload)
-    content = content_sha256(message)
     about: dict[str, Json] = {
         "stream": message.stream.value,
         "mailable": message.mailable,
@@ -166,4 +174,5 @@ def _settings(message: Message) -> dict[str, Json]:
         "tracking": {"opens": message.tracking.opens, "clicks": message.tracking.clicks},
         "send_at": message.send_at.isoformat() if message.send_at else None,
         "locale": message.locale,
+        "unsubscribe": message.unsubscribe,
     }

@@ -10,6 +10,7 @@ from uuid import UUID
 from mailglass.adapters import Adapter
 from mailglass.clock import Clock
 from mailglass.delivery.batch import Item, queue_all, suppressions_of
+from mailglass.delivery.finish import Finishing
 from mailglass.delivery.freeze import Frozen, content_sha256, freeze
 from mailglass.errors import MailglassError, SendError, SendErrorType, SuppressedError
 from mailglass.headers import refuse
@@ -38,6 +39,7 @@ class Intake:
     context_of: Callable[[str, Phase], Context]
     clock: Clock
     adapter_ref: str
+    finishing: Finishing
 
     def freeze(self, tenant_id: str, message: Message) -> Frozen:
         """Check a message and return it as it would be stored; writes nothing but rate tokens.
@@ -134,6 +136,7 @@ class Intake:
             tenant_id=tenant_id,
             adapter_ref=self.adapter_ref,
             now=self.clock(),
+            finishing=self.finishing,
             refused_as=refused_as,
         )
 

@@ -37,6 +37,7 @@ def thaw(claim: Claim) -> Message:
         mailable=claim.mailable,
         authenticates=claim.authenticates,
         locale=claim.settings.get("locale"),
+        unsubscribe=bool(claim.settings.get("unsubscribe")),
     )
 
 

@@ -248,6 +248,13 @@ class Store:
         )
         return tuple(parse_delivery(row) for row in rows)
 
+    def recipient_of(self, delivery_id: UUID) -> tuple[str, str, Stream] | None:
+        """Return tenant, address key and stream of a delivery; None for one that is not there."""
+        rows = self.rows("recipient_of_delivery", {"delivery_id": delivery_id})
+        if not rows:
+            return None
+        return rows[0]["tenant_id"], rows[0]["address_key"], Stream(rows[0]["stream"])
+
     def frozen_payload(self, tenant_id: str, message_id: UUID) -> tuple[bytes | None, bytes] | None:
         """Return a message's frozen bytes (None once scrubbed) and their SHA-256."""
         rows = self.rows("frozen_payload", {"tenant_id": tenant_id, "message_id": message_id})

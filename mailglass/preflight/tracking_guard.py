@@ -42,10 +42,10 @@ def no_tracking_on_auth_mail(message: Message, context: Context) -> None:
             key="tracking",
             hint="Remove tracking from this mailable.",
         )
-    if context.settings.tracking_host is None:
+    if context.settings.tracking_url is None:
         raise ConfigError(
             "tracking needs a host of its own",
             type=ConfigErrorType.TRACKING_HOST_MISSING,
-            key="tracking_host",
-            hint="Set MAILGLASS_TRACKING_HOST, or remove tracking from this mailable.",
+            key="tracking_url",
+            hint="Set MAILGLASS_TRACKING_URL, or remove tracking from this mailable.",
         )

@@ -66,6 +66,7 @@ class Renderer:
             expires_at=mailable.expires_at(),
             send_at=mailable.send_at(),
             on_unknown=kind.on_unknown,
+            unsubscribe=kind.unsubscribe,
         )
 
     def report(self, kind: type[Mailable]) -> TemplateReport:

@@ -30,6 +30,13 @@ where (%(tenant_id)s::text is null or d.tenant_id = %(tenant_id)s::text)
 order by d.id desc
 limit %(limit)s::integer;
 
+-- name: recipient_of_delivery
+-- Whose mail a delivery is, for a link that speaks for that delivery alone.
+select d.tenant_id, d.address_key, m.stream
+from mailglass.deliveries d
+join mailglass.messages m on m.id = d.message_id
+where d.id = %(delivery_id)s::uuid;
+
 -- name: frozen_payload
 select m.payload, m.payload_sha256, m.payload_bytes
 from mailglass.messages m

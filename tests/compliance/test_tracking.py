@@ -157,7 +157,7 @@ def test_a_wrong_tracking_url_is_refused(url: str) -> None:
     """Row 67: an absolute HTTPS URL from the settings, never from a request."""
     with pytest.raises(ConfigError) as caught:
         TrackingLinks(url=url, keys=KEYS)
-    assert caught.value.key == "tracking_host"
+    assert caught.value.key == "tracking_url"
 
 
 def test_a_link_is_known_by_its_hash() -> None:
