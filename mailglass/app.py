@@ -36,15 +36,16 @@ from mailglass.errors import (
     SendErrorType,
 )
 from mailglass.events import Event, EventType
-from mailglass.ids import new_id
 from mailglass.ledger.database import DatabaseChoice
 from mailglass.ledger.opening import open_database
 from mailglass.ledger.rows import Move, Pending
 from mailglass.ledger.sql import query
 from mailglass.ledger.store import Store
+from mailglass.ledger.suppressions import Suppressions
 from mailglass.mailable import Mailable
 from mailglass.message import Message
 from mailglass.preflight import Check, Context, Phase
+from mailglass.preflight.attachments import attachments_are_allowed
 from mailglass.preflight.rate_limit import rate_is_within_limits
 from mailglass.preflight.stream_policy import stream_rules_are_kept
 from mailglass.preflight.suppression import no_recipient_is_suppressed
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
 CHECKS: Final[tuple[Check, ...]] = (
     tenant_is_stamped,
     no_tracking_on_auth_mail,
+    attachments_are_allowed,
     no_recipient_is_suppressed,
     rate_is_within_limits,
     stream_rules_are_kept,
@@ -405,7 +407,7 @@ class Mailglass:
 
     def suppress(self, entry: Suppression) -> None:
         """Refuse mail to an address, a domain or an address on one stream from now on."""
-        self.store.add_suppression(new_id(), self._tenancy.current(), entry)
+        Suppressions(store=self.store, tenant_id=self._tenancy.current()).add(entry)
 
     def _rendered(self, mail: Mailable | Message) -> Item:
         try:
@@ -474,4 +476,5 @@ class Mailglass:
             settings=self.settings,
             suppressions=partial(self.store.matching_suppressions, tenant_id),
             take=partial(self.store.take_tokens, tenant_id),
+            message_bytes_max=self._adapter_named(DEFAULT_ADAPTER).capabilities.message_bytes_max,
         )

@@ -148,6 +148,8 @@ class Settings(BaseSettings):
     """Names you in Feedback-ID, 5 to 15 characters, always the same."""
     dkim_keys: tuple[DkimKeySetting, ...] = ()
     """Sign the bytes that go out over SMTP; providers with an API sign by themselves."""
+    erasure_key: SecretStr | None = Field(default=None, min_length=16)
+    """Keys the hashes under which erased addresses stay refused; keep it for as long as the list."""
 
     retry_base_s: float = Field(default=5.0, gt=0, le=3600)
     retry_cap_s: float = Field(default=900.0, gt=0, le=86_400)

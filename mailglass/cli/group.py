@@ -19,6 +19,8 @@ _COMMANDS: Final = {
     "events": "Show the history of a delivery.",
     "outbox": "Look at mail that has not left, and steer it.",
     "migrate": "Bring the database's schema up to date.",
+    "streams": "List the rules of each stream.",
+    "suppressions": "Say who gets no mail, why, and who said so.",
     "templates": "List templates: compiled once or inlined per mail, and why.",
     "worker": "Send queued mail until it is told to stop.",
 }

@@ -13,7 +13,7 @@ from mailglass.delivery.freeze import Frozen
 from mailglass.errors import MailglassError
 from mailglass.ledger.store import Store
 from mailglass.message import Message, Stream
-from mailglass.suppression import Suppression
+from mailglass.suppression import Suppression, asked_values
 
 STATEMENT_MAX: Final = 500
 """Messages in one statement; the figures stop rising well before it."""
@@ -36,29 +36,29 @@ class Item:
 
 
 def suppressions_of(
-    store: Store, tenant_id: str, messages: Sequence[Message]
+    store: Store, tenant_id: str, messages: Sequence[Message], *, erasure_key: bytes | None
 ) -> Callable[[Sequence[str], Stream], Sequence[Suppression]]:
     """Ask once a stream for everybody in the batch, and answer each message's question from that."""
     asked: dict[Stream, set[str]] = {}
     for message in messages:
-        values = asked.setdefault(message.stream, set())
-        for _, address in message.recipients:
-            values |= {address.key, address.domain_key}
+        keys = [address.key for _, address in message.recipients]
+        asked.setdefault(message.stream, set()).update(
+            asked_values(keys, tenant_id=tenant_id, erasure_key=erasure_key)
+        )
     return known_suppressions(store, tenant_id, asked)
 
 
 def known_suppressions(
     store: Store, tenant_id: str, asked: Mapping[Stream, set[str]]
 ) -> Callable[[Sequence[str], Stream], Sequence[Suppression]]:
-    """Ask once a stream for the address keys and domains, and answer later questions from that."""
-    found = {
-        stream: store.matching_suppressions(tenant_id, sorted(values), stream)
-        for stream, values in asked.items()
-    }
+    """Ask once a stream for the values, and answer later questions from that."""
+    found: dict[tuple[Stream, str], list[Suppression]] = {}
+    for stream, values in asked.items():
+        for hit in store.matching_suppressions(tenant_id, sorted(values), stream):
+            found.setdefault((stream, hit.value), []).append(hit)
 
     def answer(values: Sequence[str], stream: Stream) -> Sequence[Suppression]:
-        hits = found.get(stream, ())
-        return [hit for hit in hits if hit.value in set(values)] if hits else ()
+        return [hit for value in values for hit in found.get((stream, value), ())]
 
     return answer
 

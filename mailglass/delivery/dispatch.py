@@ -36,14 +36,20 @@ from mailglass.errors import (
     SendErrorType,
     SuppressedError,
 )
-from mailglass.ids import new_id
 from mailglass.ledger.faults import DatabaseAwayError
 from mailglass.ledger.rows import Claim
 from mailglass.ledger.store import Store
+from mailglass.ledger.suppressions import Suppressions
 from mailglass.message import Message, RecipientKind, Stream
 from mailglass.preflight import Check, Context, Phase, run
+from mailglass.preflight.suppression import erasure_key_of
 from mailglass.settings import Settings
-from mailglass.suppression import Suppression, SuppressionReason, SuppressionScope
+from mailglass.suppression import (
+    Suppression,
+    SuppressionReason,
+    SuppressionScope,
+    asked_values,
+)
 from mailglass.telemetry import Signal, report
 
 CLAIM_WAIT_S_MAX: Final = 30.0
@@ -54,7 +60,7 @@ _WRITES_MAX: Final = 3
 """How often an attempt's verdicts are written before a cut connection is told."""
 
 
-Suppressions: TypeAlias = Callable[[Sequence[str], Stream], Sequence[Suppression]]
+Refusals: TypeAlias = Callable[[Sequence[str], Stream], Sequence[Suppression]]
 """Returns the refusals that hold for any of the address keys and domains on a stream."""
 
 
@@ -113,20 +119,20 @@ class Dispatcher:
             stream, limit=limit, lease_s=self.lease_s, wait_s=CLAIM_WAIT_S_MAX
         )
 
-    def suppressions_of(self, claims: Sequence[Claim]) -> Mapping[str, Suppressions]:
+    def suppressions_of(self, claims: Sequence[Claim]) -> Mapping[str, Refusals]:
         """Ask for the refusals that touch any of the claims, once a tenant and stream."""
+        erasure_key = erasure_key_of(self.settings)
         asked: dict[str, dict[Stream, set[str]]] = {}
         for claim in claims:
             values = asked.setdefault(claim.tenant_id, {}).setdefault(claim.stream, set())
-            for row in claim.recipients:
-                key = row["address_key"]
-                values |= {key, key.rpartition("@")[2]}
+            keys = [row["address_key"] for row in claim.recipients]
+            values |= asked_values(keys, tenant_id=claim.tenant_id, erasure_key=erasure_key)
         return {
             tenant_id: known_suppressions(self.store, tenant_id, of_streams)
             for tenant_id, of_streams in asked.items()
         }
 
-    def attempt(self, claim: Claim, suppressions: Suppressions | None = None) -> Attempt:
+    def attempt(self, claim: Claim, suppressions: Refusals | None = None) -> Attempt:
         """Ask preflight again and call the adapter once; nothing is written but rate tokens.
 
         Whatever goes wrong becomes a verdict, so that no claim is held for it. A claim that has waited
@@ -182,7 +188,7 @@ class Dispatcher:
             "verdicts": [one.row() for one in settled],
         }
 
-    def _refusal(self, claim: Claim, suppressions: Suppressions | None) -> MailglassError | None:
+    def _refusal(self, claim: Claim, suppressions: Refusals | None) -> MailglassError | None:
         """Ask preflight again, now that time has passed since the message was queued."""
         if claim.payload is None:
             return SendError(
@@ -216,7 +222,7 @@ class Dispatcher:
             )
         return None
 
-    def _context(self, claim: Claim, suppressions: Suppressions | None) -> Context:
+    def _context(self, claim: Claim, suppressions: Refusals | None) -> Context:
         context = self.context_of(claim.tenant_id, Phase.DISPATCH)
         if suppressions is None or boot_seconds() - claim.taken_at > _FRESH_S:
             suppressions = context.suppressions
@@ -235,7 +241,7 @@ class Dispatcher:
                     reason=SuppressionReason.INVALID_RECIPIENT,
                     source=f"adapter:{claim.adapter_ref}",
                 )
-                self.store.add_suppression(new_id(), claim.tenant_id, entry)
+                Suppressions(store=self.store, tenant_id=claim.tenant_id, by="dispatch").add(entry)
 
 
 def released(claim: Claim, why: str) -> Attempt:

@@ -17,6 +17,7 @@ from mailglass.headers import refuse
 from mailglass.ledger.store import Store
 from mailglass.message import Message
 from mailglass.preflight import Check, Context, Phase, run
+from mailglass.preflight.suppression import erasure_key_of
 from mailglass.telemetry import Signal, report
 
 
@@ -88,9 +89,15 @@ class Intake:
         ready = [(item, item.message) for item in items if item.message is not None]
         keys = {one.idempotency_key for _, one in ready if one.idempotency_key is not None}
         known = self.store.deliveries_of_keys(tenant_id, sorted(keys))
+        asked = self.context_of(tenant_id, Phase.INTAKE)
         context = replace(
-            self.context_of(tenant_id, Phase.INTAKE),
-            suppressions=suppressions_of(self.store, tenant_id, [one for _, one in ready]),
+            asked,
+            suppressions=suppressions_of(
+                self.store,
+                tenant_id,
+                [one for _, one in ready],
+                erasure_key=erasure_key_of(asked.settings),
+            ),
         )
         for item, message in ready:
             if message.idempotency_key not in known:

@@ -7,8 +7,8 @@ from uuid import UUID
 
 from mailglass.delivery.record import Report, record
 from mailglass.events import EventType
-from mailglass.ids import new_id
 from mailglass.ledger.store import Store
+from mailglass.ledger.suppressions import Suppressions
 from mailglass.suppression import Suppression, SuppressionReason, SuppressionScope
 
 PROVIDER = "mailglass"
@@ -25,16 +25,14 @@ def unsubscribe(store: Store, delivery_id: UUID, now: datetime) -> bool:
     if found is None:
         return False
     tenant_id, address_key, stream = found
-    store.add_suppression(
-        new_id(),
-        tenant_id,
+    Suppressions(store=store, tenant_id=tenant_id, by=PROVIDER).add(
         Suppression(
             scope=SuppressionScope.ADDRESS_STREAM,
             value=address_key,
             stream=stream,
             reason=SuppressionReason.UNSUBSCRIBE,
             source="unsubscribe_page",
-        ),
+        )
     )
     record(
         store,

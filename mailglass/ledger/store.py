@@ -296,23 +296,6 @@ class Store:
         )
         return tuple(parse_suppression(row) for row in rows)
 
-    def add_suppression(self, suppression_id: UUID, tenant_id: str, entry: Suppression) -> None:
-        """Record a refusal, or replace its reason; a complaint stays a complaint."""
-        with self.connection() as connection:
-            connection.execute(
-                query("add_suppression"),
-                {
-                    "id": suppression_id,
-                    "tenant_id": tenant_id,
-                    "scope": entry.scope.value,
-                    "value": entry.value,
-                    "stream": entry.stream.value if entry.stream else None,
-                    "reason": entry.reason.value,
-                    "source": entry.source,
-                    "expires_at": entry.expires_at,
-                },
-            )
-
     def take_tokens(
         self, tenant_id: str, buckets: Sequence[Mapping[str, Json]]
     ) -> tuple[tuple[str, int], ...]:

@@ -26,7 +26,8 @@ class Context:
 
     ``attempt`` counts from 1 at dispatch and is 0 at intake. ``suppressions(values, stream)`` returns
     the refusals that hold now; ``take(buckets)`` takes tokens and returns scope and wait in ms of
-    each bucket that has too few.
+    each bucket that has too few. ``message_bytes_max`` is what the provider takes, encoded; None where
+    it says nothing.
     """
 
     tenant_id: str
@@ -35,6 +36,7 @@ class Context:
     suppressions: Callable[[Sequence[str], Stream], Sequence[Suppression]]
     take: Callable[[Sequence[Mapping[str, Json]]], Sequence[tuple[str, int]]]
     attempt: int = 0
+    message_bytes_max: int | None = None
 
 
 Check = Callable[[Message, Context], None]

@@ -7,7 +7,8 @@ from typing import Final
 from mailglass.errors import SuppressedError, SuppressedErrorType
 from mailglass.message import Message
 from mailglass.preflight import Context
-from mailglass.suppression import SuppressionScope
+from mailglass.settings import Settings
+from mailglass.suppression import SuppressionScope, asked_values
 
 _TYPE: Final = {
     SuppressionScope.ADDRESS: SuppressedErrorType.ADDRESS,
@@ -17,9 +18,15 @@ _TYPE: Final = {
 
 
 def no_recipient_is_suppressed(message: Message, context: Context) -> None:
-    """Refuse the whole message when any recipient is suppressed, by address, domain or stream."""
-    addresses = [address for _, address in message.recipients]
-    values = {address.key for address in addresses} | {address.domain_key for address in addresses}
+    """Refuse the whole message when any recipient is suppressed, by address, domain or stream.
+
+    With an erasure key the keyed hashes of erased addresses are asked for in the same statement.
+    """
+    values = asked_values(
+        (address.key for _, address in message.recipients),
+        tenant_id=context.tenant_id,
+        erasure_key=erasure_key_of(context.settings),
+    )
     hits = context.suppressions(sorted(values), message.stream)
     if not hits:
         return
@@ -33,3 +40,9 @@ def no_recipient_is_suppressed(message: Message, context: Context) -> None:
         source=hit.source,
         expires_at=hit.expires_at.isoformat() if hit.expires_at else None,
     )
+
+
+def erasure_key_of(settings: Settings) -> bytes | None:
+    """Return the key of the hashes that stand for erased addresses; None where none is set."""
+    secret = settings.erasure_key
+    return None if secret is None else secret.get_secret_value().encode()

@@ -9,7 +9,7 @@ from itertools import count
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
-from mailglass.delivery.dispatch import Suppressions
+from mailglass.delivery.dispatch import Refusals
 from mailglass.ledger.rows import Claim
 from mailglass.message import Stream
 
@@ -17,7 +17,7 @@ RANK: Final = MappingProxyType({stream: place for place, stream in enumerate(Str
 """Transactional before operational before bulk."""
 
 
-Job: TypeAlias = tuple[Claim, Suppressions]
+Job: TypeAlias = tuple[Claim, Refusals]
 """A claim, and what was known of its recipients' suppressions when it was made."""
 
 

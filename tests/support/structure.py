@@ -38,6 +38,7 @@ OWNERS: dict[str, frozenset[str]] = {
     "aiosmtpd": frozenset({"demo"}),
     "cryptography": frozenset({"compliance"}),
     "idna": frozenset({"address"}),
+    "rich": frozenset({"cli"}),
     "starlette": frozenset({"web"}),
     "uuid_utils": frozenset({"ids"}),
 }
