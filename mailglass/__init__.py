@@ -33,7 +33,15 @@ if TYPE_CHECKING:
     )
     from mailglass.events import Event, EventType, RejectReason
     from mailglass.mailable import Mailable
-    from mailglass.message import Attachment, Message, OnUnknown, RecipientKind, Stream, Tracking
+    from mailglass.message import (
+        Attachment,
+        Message,
+        OnUnknown,
+        RecipientKind,
+        StoredTemplate,
+        Stream,
+        Tracking,
+    )
     from mailglass.settings import RateLimit, Settings, load_settings
     from mailglass.suppression import Suppression, SuppressionReason, SuppressionScope
     from mailglass.tenancy import ContextTenancy, Tenancy, tenant
@@ -66,6 +74,7 @@ _HOME: Final = {
     "SendError": "errors",
     "Settings": "settings",
     "SignatureError": "errors",
+    "StoredTemplate": "message",
     "Stream": "message",
     "StreamPolicyError": "errors",
     "SuppressedError": "errors",
@@ -110,6 +119,7 @@ __all__ = [
     "SendError",
     "Settings",
     "SignatureError",
+    "StoredTemplate",
     "Stream",
     "StreamPolicyError",
     "SuppressedError",

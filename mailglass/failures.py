@@ -35,6 +35,7 @@ class Signal(StrEnum):
     HTTP_ACCEPTED_UNPARSEABLE = "http_accepted_unparseable"
     HTTP_ACCEPTED_PER_ITEM = "http_accepted_per_item"
     HTTP_UNEXPECTED_STATUS = "http_unexpected_status"
+    HTTP_REDIRECTED = "http_redirected"
     HTTP_REFUSED = "http_refused"
     HTTP_ACCOUNT_REFUSED = "http_account_refused"
     HTTP_RECIPIENT_SUPPRESSED = "http_recipient_suppressed"
@@ -89,6 +90,7 @@ TABLE: Mapping[Signal, FailureClass | None] = MappingProxyType(
         Signal.HTTP_ACCEPTED_UNPARSEABLE: _U,
         Signal.HTTP_ACCEPTED_PER_ITEM: None,
         Signal.HTTP_UNEXPECTED_STATUS: _U,
+        Signal.HTTP_REDIRECTED: _P,
         Signal.HTTP_REFUSED: _P,
         Signal.HTTP_ACCOUNT_REFUSED: _C,
         Signal.HTTP_RECIPIENT_SUPPRESSED: _S,
@@ -234,6 +236,8 @@ def http_signal(status: int, *, has_json_body: bool) -> Signal:
     match status // 100:
         case 2:
             return Signal.HTTP_ACCEPTED if has_json_body else Signal.HTTP_ACCEPTED_UNPARSEABLE
+        case 3:
+            return Signal.HTTP_REDIRECTED
         case 4:
             return Signal.HTTP_REFUSED
         case 5:

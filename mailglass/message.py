@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum, unique
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from mailglass import limits
 from mailglass.address import Address, parse_address
+from mailglass.errors import Json
 from mailglass.headers import (
     check_content_type,
     check_filename,
@@ -21,6 +22,9 @@ from mailglass.headers import (
     check_token,
     refuse,
 )
+
+PROVIDER_BYTES_MAX: Final = 256 * 1024
+"""The variables of a stored template, and the options for the provider, each as JSON."""
 
 AddressLike = str | Address
 """An addr-spec or a ``Name <addr-spec>`` mailbox (RFC 5322 §3.4), or one already parsed."""
@@ -54,14 +58,59 @@ class OnUnknown(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tracking:
-    """Whether opens and clicks are watched; both are off unless somebody asks."""
+    """Whether opens and clicks are watched; both are off unless somebody asks.
 
-    opens: bool = False
-    clicks: bool = False
+    None leaves a switch as the provider's account is set.
+    """
+
+    opens: bool | None = False
+    clicks: bool | None = False
 
     def __bool__(self) -> bool:
-        """Tell whether anything is tracked."""
-        return self.opens or self.clicks
+        """Tell whether the mail asks for any tracking."""
+        return bool(self.opens or self.clicks)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredTemplate:
+    """A template that the provider keeps, and the variables that it fills in.
+
+    Without an ``id`` the message's own bodies hold the provider's placeholders. ``per_recipient``
+    goes from an address to the variables of that recipient, which win over ``variables``; when it
+    is given, even empty, each To recipient gets a mail of their own and sees no other.
+
+    Raises:
+        SendError: ``serialization_failed`` for a wrong address or variables that are no JSON.
+
+    """
+
+    id: str | None = None
+    variables: Mapping[str, Json] = field(default_factory=dict, repr=False)
+    per_recipient: Mapping[str, Mapping[str, Json]] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        """Keep copies of the variables, under each address as it is compared."""
+        if self.id is not None:
+            check_text("template id", self.id, chars_max=limits.IDEMPOTENCY_KEY_CHARS_MAX)
+            if not self.id:
+                raise refuse("the template id is empty", code="empty_template_id")
+        object.__setattr__(self, "variables", _json_mapping("variables", self.variables))
+        if self.per_recipient is not None:
+            known = {parse_address(one).key: dict(its) for one, its in self.per_recipient.items()}
+            object.__setattr__(self, "per_recipient", _json_mapping("variables", known))
+
+    @property
+    def is_individual(self) -> bool:
+        """Tell whether each To recipient gets a mail of their own."""
+        return self.per_recipient is not None
+
+    def own_variables(self, address: Address) -> dict[str, Json]:
+        """Return the variables that this recipient alone has."""
+        return dict((self.per_recipient or {}).get(address.key, {}))
+
+    def variables_for(self, address: Address) -> dict[str, Json]:
+        """Return all variables as this recipient's mail sees them."""
+        return {**self.variables, **self.own_variables(address)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +121,8 @@ class Attachment:
     ``attachments_root``, which it cannot leave. Refer to an inline image as ``cid:CONTENT_ID``.
     """
 
-    filename: str
-    content: bytes | None = None
+    filename: str = field(repr=False)
+    content: bytes | None = field(default=None, repr=False)
     path: Path | None = None
     content_type: str = "application/octet-stream"
     content_id: str | None = None
@@ -90,12 +139,17 @@ class Attachment:
             raise refuse("the attachments are larger than 25 MiB", code="attachment_too_large")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, init=False)
+@dataclass(frozen=True, slots=True, kw_only=True, init=False, repr=False)
 class Message:
     """One finished mail.
 
     Strings are accepted wherever an address is expected, and one in place of many. Everything is
     checked here, so a ``Message`` that exists can be sent.
+
+    ``send_at`` is when mailglass hands the mail over; ``provider_send_at`` asks the provider, which
+    gets the mail at once, to wait: a mail that it holds cannot be cancelled here. ``envelope_sender``
+    is where bounces go (RFC 5321 §4.1.1.2), the sender when None. ``provider_options`` is merged into
+    the provider's own request, over what is there. A provider that lacks one of these refuses.
 
     Raises:
         SendError: ``serialization_failed`` for a wrong address, no recipient, no body, a control
@@ -127,6 +181,10 @@ class Message:
     on_unknown: OnUnknown | None
     ordering_key: str | None
     unsubscribe: bool
+    stored_template: StoredTemplate | None
+    envelope_sender: Address | None
+    provider_send_at: datetime | None
+    provider_options: Mapping[str, Json]
 
     def __init__(  # noqa: PLR0913 - a mail has this many parts, and each is a keyword
         self,
@@ -154,6 +212,10 @@ class Message:
         on_unknown: OnUnknown | None = None,
         ordering_key: str | None = None,
         unsubscribe: bool = False,
+        stored_template: StoredTemplate | None = None,
+        envelope_sender: AddressLike | None = None,
+        provider_send_at: datetime | None = None,
+        provider_options: Mapping[str, Json] | None = None,
     ) -> None:
         def put(name: str, value: object) -> None:
             object.__setattr__(self, name, value)
@@ -181,7 +243,18 @@ class Message:
         put("on_unknown", on_unknown)
         put("unsubscribe", unsubscribe)
         put("ordering_key", ordering_key)
+        put("stored_template", stored_template)
+        put("envelope_sender", None if envelope_sender is None else _address(envelope_sender))
+        put("provider_send_at", _moment("provider_send_at", provider_send_at))
+        put("provider_options", _json_mapping("provider options", provider_options or {}))
         self._check()
+
+    def __repr__(self) -> str:
+        """Show what kind of mail it is, and nothing of whom it is for or what it says."""
+        many = len(self.recipients)
+        return (
+            f"Message(mailable={self.mailable!r}, stream={self.stream.value!r}, recipients={many})"
+        )
 
     def _check(self) -> None:
         _check_recipients(self)
@@ -221,6 +294,17 @@ def _moment(name: str, value: datetime | None) -> datetime | None:
     return value
 
 
+def _json_mapping(name: str, value: Mapping[str, Json]) -> Mapping[str, Json]:
+    """Return a copy that nobody else holds, as JSON would bring it back."""
+    try:
+        shown = json.dumps(dict(value), allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        raise refuse(f"the {name} are no JSON", code="not_json") from None
+    if len(shown) > PROVIDER_BYTES_MAX:
+        raise refuse(f"the {name} are larger than 256 KiB", code="provider_json_too_large")
+    return MappingProxyType(json.loads(shown))
+
+
 def _check_recipients(message: Message) -> None:
     everyone = message.recipients
     if not message.to:
@@ -233,7 +317,8 @@ def _check_recipients(message: Message) -> None:
 
 def _check_bodies(message: Message) -> None:
     bodies = [body for body in (message.text, message.html) if body is not None]
-    if not any(body.strip() for body in bodies):
+    is_stored = message.stored_template is not None and message.stored_template.id is not None
+    if not is_stored and not any(body.strip() for body in bodies):
         raise refuse("the message has neither a text nor an HTML body", code="no_body")
     for body in bodies:
         if "\x00" in body:

@@ -16,7 +16,12 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 from mailglass.errors import ConfigError, ConfigErrorType
 
 PREFIX: Final = "MAILGLASS_"
-_NOT_SETTINGS: Final = ("MAILGLASS_TEST_", "MAILGLASS_PG_BIN", "MAILGLASS_HYPOTHESIS_EXAMPLES")
+_NOT_SETTINGS: Final = (
+    "MAILGLASS_TEST_",
+    "MAILGLASS_PG_BIN",
+    "MAILGLASS_HYPOTHESIS_EXAMPLES",
+    "MAILGLASS_CORPUS",
+)
 """Variables with the prefix that steer tests or the embedded server, not the application."""
 _FIELD_IN_ERROR: Final = re.compile(r'field "(\w+)"')
 
@@ -41,6 +46,20 @@ class AdapterName(StrEnum):
     FAKE = "fake"
     FILE = "file"
     SMTP = "smtp"
+    AMAZON_SES = "amazon_ses"
+    BREVO = "brevo"
+    MAILERSEND = "mailersend"
+    MAILGUN = "mailgun"
+    MAILJET = "mailjet"
+    MAILTRAP = "mailtrap"
+    MANDRILL = "mandrill"
+    POSTAL = "postal"
+    POSTMARK = "postmark"
+    RESEND = "resend"
+    SCALEWAY = "scaleway"
+    SENDGRID = "sendgrid"
+    SPARKPOST = "sparkpost"
+    UNISENDER_GO = "unisender_go"
 
 
 @unique
@@ -120,6 +139,10 @@ class Settings(BaseSettings):
     smtp_final_dot_timeout_s: float = Field(default=600.0, gt=0, le=1200)
     """RFC 5321 §4.5.3.2.6 asks for ten minutes."""
 
+    provider_options: dict[str, Secret | tuple[Secret, ...]] = Field(default_factory=dict)
+    """What the adapter of a provider with an API takes: ``{"server_token": "…"}``; ``mailglass
+    adapters PROVIDER`` lists it. All values count as secrets."""
+
     templates: tuple[Path, ...] = ()
     """Folders with templates, searched in order before the folders beside the mailables."""
     css_inliner: CssInliner = CssInliner.PREMAILER
@@ -159,6 +182,15 @@ class Settings(BaseSettings):
     """How long a mail's bytes are kept after it was sent, failed or ended otherwise."""
     payload_unknown_kept_s: float = Field(default=30 * 86_400.0, gt=0)
     """How long those of a mail that was given up as unknown are kept."""
+
+    def revealed_provider_options(self) -> dict[str, str | tuple[str, ...]]:
+        """Return the provider's options in the clear, for its adapter alone."""
+        return {
+            name: value.get_secret_value()
+            if isinstance(value, SecretStr)
+            else tuple(one.get_secret_value() for one in value)
+            for name, value in self.provider_options.items()
+        }
 
     @model_validator(mode="after")
     def _adapter_has_what_it_needs(self) -> Self:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import pytest
 
 from front_desk import note
-from mailglass import Attachment, SendError, limits
-from mailglass.errors import SendErrorType
+from mailglass import Attachment, SendError, limits, parse_address
+from mailglass.errors import Json, SendErrorType
+from mailglass.message import StoredTemplate, Tracking
 
 BYTES = Attachment(filename="a.bin", content=b"x")
 
@@ -34,6 +36,8 @@ BYTES = Attachment(filename="a.bin", content=b"x")
         ({"idempotency_key": ""}, "empty_key"),
         ({"expires_at": datetime(2026, 1, 1)}, "naive_datetime"),  # noqa: DTZ001 - the point
         ({"send_at": datetime(2026, 1, 1)}, "naive_datetime"),  # noqa: DTZ001 - the point
+        ({"provider_send_at": datetime(2026, 1, 1)}, "naive_datetime"),  # noqa: DTZ001 - the point
+        ({"provider_options": {"a": {1}}}, "not_json"),
     ],
 )  # fmt: skip
 def test_what_is_no_mail_is_refused(changes: dict[str, object], code: str) -> None:
@@ -110,3 +114,67 @@ def test_the_stored_address_is_the_typed_one() -> None:
     (address,) = note(to="Zoe.X@Mail.EXAMPLE").to
     assert address.local == "Zoe.X"
     assert address.key == "zoe.x@mail.example"
+
+
+def test_a_stored_template_may_be_all_of_the_body() -> None:
+    """By its id; placeholders without one need a body to stand in."""
+    stored = StoredTemplate(id="welcome", variables={"name": "Ada"})
+    assert note(text=None, stored_template=stored).stored_template == stored
+    with pytest.raises(SendError) as caught:
+        note(text=None, stored_template=StoredTemplate(variables={"name": "Ada"}))
+    assert caught.value.code == "no_body"
+
+
+def test_a_recipients_own_variables_win() -> None:
+    """Whatever the case of their address."""
+    stored = StoredTemplate(
+        id="t", variables={"a": 1, "b": 2}, per_recipient={"Zoe@mail.EXAMPLE": {"b": 3}}
+    )
+    assert stored.is_individual
+    assert stored.variables_for(parse_address("zoe@mail.example")) == {"a": 1, "b": 3}
+    assert stored.variables_for(parse_address("bob@mail.example")) == {"a": 1, "b": 2}
+    assert StoredTemplate(id="t", per_recipient={}).is_individual
+    assert not StoredTemplate(id="t").is_individual
+
+
+def test_variables_cannot_be_changed_afterwards() -> None:
+    """The template keeps a copy, and JSON is all that it holds."""
+    variables: dict[str, Json] = {"a": [1]}
+    stored = StoredTemplate(id="t", variables=variables)
+    variables["a"] = 2
+    assert stored.variables == {"a": [1]}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code"),
+    [
+        ({"id": ""}, "empty_template_id"),
+        ({"id": "t", "variables": {"a": object()}}, "not_json"),
+        ({"id": "t", "variables": {"a": float("nan")}}, "not_json"),
+        ({"id": "t", "variables": {"a": "x" * 300_000}}, "provider_json_too_large"),
+    ],
+)
+def test_a_template_that_cannot_be_stored_is_refused(wrong: dict[str, Any], code: str) -> None:
+    """Before any row exists."""
+    with pytest.raises(SendError) as caught:
+        StoredTemplate(**wrong)
+    assert caught.value.code == code
+
+
+def test_switches_have_three_values_and_are_off_by_default() -> None:
+    """None leaves the provider's account as it is, and asks for nothing."""
+    assert not Tracking()
+    assert not Tracking(opens=None, clicks=None)
+    assert Tracking(opens=None, clicks=True)
+
+
+def test_neither_message_nor_parts_show_what_they_hold() -> None:
+    """Each may be logged."""
+    message = note(
+        to="canary@mail.example",
+        subject="canary",
+        text="canary",
+        attachments=[Attachment(filename="canary.txt", content=b"canary")],
+        stored_template=StoredTemplate(id="t", variables={"a": "canary"}),
+    )
+    assert "canary" not in f"{message!r}{message.attachments!r}{message.stored_template!r}"

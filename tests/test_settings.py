@@ -88,7 +88,7 @@ def test_json_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_error_shows_a_value(name: str) -> None:
     """Row 52, 82: a password in the wrong place is not printed."""
     with pytest.raises(ConfigError) as caught:
-        load_settings(**{name: {CANARY: CANARY}})
+        load_settings(**{name: {CANARY: {CANARY: CANARY}}})
     shown = f"{caught.value!r} {caught.value} {caught.value.to_dict()} {caught.value.__cause__!r}"
     assert CANARY not in shown
 

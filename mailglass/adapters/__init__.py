@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 from uuid import UUID
 
 from mailglass.envelope import Accepted, Envelope
+from mailglass.headers import refuse
 from mailglass.message import Message
 
 
@@ -26,6 +27,23 @@ class Capabilities:
     idempotency_window_s: float | None = None
     lease_s: float = 90.0
     search_lag_s: float | None = None
+
+
+def refuse_what_only_a_provider_has(name: str, message: Message) -> None:
+    """Refuse what no bytes can carry: a provider's template, schedule or options.
+
+    Raises:
+        SendError: ``serialization_failed`` with code ``unsupported_feature``.
+
+    """
+    asked = {
+        "stored templates": message.stored_template is not None,
+        "a schedule of the provider's": message.provider_send_at is not None,
+        "provider options": bool(message.provider_options),
+    }
+    lacking = next((what for what, is_asked in asked.items() if is_asked), None)
+    if lacking is not None:
+        raise refuse(f"{name} has no {lacking}", code="unsupported_feature")
 
 
 @runtime_checkable

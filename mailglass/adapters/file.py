@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from mailglass.adapters import Capabilities
+from mailglass.adapters import Capabilities, refuse_what_only_a_provider_has
 from mailglass.envelope import Accepted, Envelope, Recipient, Verdict
 from mailglass.errors import FailureClass, SendError, SendErrorType
 from mailglass.message import Message
@@ -42,7 +42,8 @@ class FileAdapter:
         return Capabilities(smtputf8=True)
 
     def check(self, message: Message) -> None:
-        """Refuse nothing."""
+        """Refuse what only a provider has."""
+        refuse_what_only_a_provider_has(self.name, message)
 
     def send(self, envelope: Envelope) -> Accepted:
         """Write one file a recipient.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-from typing import assert_never
 
 from mailglass.adapters import Adapter
 from mailglass.errors import ConfigError, ConfigErrorType
@@ -30,8 +29,10 @@ def adapter_from(settings: Settings) -> Adapter:
             return FileAdapter(settings.file_folder)
         case AdapterName.SMTP:
             return _smtp(settings)
-        case _:
-            assert_never(settings.adapter)
+        case provider:
+            from mailglass.adapters.providers import build  # noqa: PLC0415 - only when it is configured
+
+            return build(provider.value, settings.revealed_provider_options())
 
 
 def _smtp(settings: Settings) -> Adapter:

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Final
 
 from mailglass import limits
-from mailglass.adapters import Capabilities
+from mailglass.adapters import Capabilities, refuse_what_only_a_provider_has
 from mailglass.adapters.smtp_auth import (
     AccessToken,
     SmtpAuth,
@@ -157,7 +157,8 @@ class SmtpAdapter:
         )
 
     def check(self, message: Message) -> None:
-        """Refuse nothing: what a server cannot carry is known when it has said its EHLO."""
+        """Refuse what only a provider has; what a server cannot carry is known after its EHLO."""
+        refuse_what_only_a_provider_has(self.name, message)
 
     def send(self, envelope: Envelope) -> Accepted:
         """Make one attempt for each recipient, one transaction after the other.

@@ -13,6 +13,7 @@ from mailglass.cli import EXIT_MISUSED, EXIT_REFUSED
 from mailglass.errors import ConfigError, MailglassError
 
 _COMMANDS: Final = {
+    "adapters": "List providers and what each can do, or show a request without sending it.",
     "deliveries": "List deliveries, or show one.",
     "demo": "Send real mail through a real SMTP server on this machine.",
     "dkim": "Make DKIM keys and show their DNS records.",
@@ -22,6 +23,7 @@ _COMMANDS: Final = {
     "streams": "List the rules of each stream.",
     "suppressions": "Say who gets no mail, why, and who said so.",
     "templates": "List templates: compiled once or inlined per mail, and why.",
+    "webhooks": "Verify and read one captured request of a provider.",
     "worker": "Send queued mail until it is told to stop.",
 }
 

@@ -93,7 +93,7 @@ def track(
     """
     out: list[str] = []
     at, slot = 0, None
-    wrap = _Wrap(delivery_id=delivery_id, links=links, now=now, is_on=tracking.clicks)
+    wrap = _Wrap(delivery_id=delivery_id, links=links, now=now, is_on=bool(tracking.clicks))
     for tag in _tags(body):
         if tag.name == "/body":
             out.append(body[at : tag.start])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -15,7 +15,7 @@ from mailglass.delivery.finish import Finishing
 from mailglass.errors import Json
 from mailglass.events import EventType
 from mailglass.ids import new_id
-from mailglass.message import Message, OnUnknown, Stream
+from mailglass.message import Message, OnUnknown, StoredTemplate, Stream
 from mailglass.rendering import mime
 
 _AUTH_EXPIRES_AFTER_S: Final = 15 * 60.0
@@ -58,11 +58,12 @@ def freeze(  # noqa: PLR0913 - each is a keyword and has its own meaning
     rfc_message_id = f"<{message_id.hex}@{message.sender.domain}>"
     content = content_sha256(message)
     message = finishing.message(message, delivery_ids, now)
+    added = finishing.headers(message, tenant_id, delivery_ids, now)
     payload = mime.build(
-        message,
+        _with_body(message),
         message_id=rfc_message_id,
         date=now,
-        extra_headers=finishing.headers(message, tenant_id, delivery_ids, now),
+        extra_headers=added,
         boundary_seed=message_id.bytes,
     )
     payload = finishing.signed(payload, message, tenant_id, now)
@@ -99,12 +100,12 @@ def freeze(  # noqa: PLR0913 - each is a keyword and has its own meaning
             "stream": message.stream.value,
             "mailable": message.mailable,
             "authenticates": message.authenticates,
-            "mail_from": message.sender.addr_spec,
+            "mail_from": (message.envelope_sender or message.sender).addr_spec,
             "payload": None if refused else payload,
             "payload_sha256": digest.digest(),
             "payload_bytes": len(payload),
             "rfc_message_id": rfc_message_id,
-            "settings": json.dumps(_settings(message)),
+            "settings": json.dumps(_settings(message, added)),
             "state": (DispatchState.SUPPRESSED if refused else DispatchState.QUEUED).value,
             "event_type": (EventType.SUPPRESSED if refused else EventType.QUEUED).value,
             "code": refused_as,
@@ -142,7 +143,7 @@ def on_unknown(message: Message) -> OnUnknown:
 
 def content_sha256(message: Message) -> bytes:
     """Return a hash of what the author set, equal for equal mails whenever they are frozen."""
-    parts = [
+    parts: list[object] = [
         str(message.sender),
         [[kind.value, str(address)] for kind, address in message.recipients],
         [str(address) for address in message.reply_to],
@@ -164,15 +165,49 @@ def content_sha256(message: Message) -> bytes:
         list(message.tags),
         sorted(message.metadata.items()),
     ]
+    for_provider = _for_provider(message)
+    if for_provider:
+        parts.append(for_provider)
     return hashlib.sha256(json.dumps(parts).encode()).digest()
 
 
-def _settings(message: Message) -> dict[str, Json]:
+def _with_body(message: Message) -> Message:
+    """Return the message with an empty text where the provider's template is all of its body."""
+    has_body = message.text is not None or message.html is not None
+    return message if has_body else message.replace(text="")
+
+
+def _for_provider(message: Message) -> dict[str, Json]:
+    """Return what only the provider's request can carry; empty for most mail."""
+    found: dict[str, Json] = {}
+    if message.stored_template is not None:
+        found["stored_template"] = _stored_template(message.stored_template)
+    if message.envelope_sender is not None:
+        found["envelope_sender"] = str(message.envelope_sender)
+    if message.provider_send_at is not None:
+        found["provider_send_at"] = message.provider_send_at.isoformat()
+    if message.provider_options:
+        found["provider_options"] = dict(message.provider_options)
+    return found
+
+
+def _stored_template(stored: StoredTemplate) -> dict[str, Json]:
+    own = stored.per_recipient
     return {
+        "id": stored.id,
+        "variables": dict(stored.variables),
+        "per_recipient": None if own is None else {one: dict(its) for one, its in own.items()},
+    }
+
+
+def _settings(message: Message, added: Sequence[tuple[str, str]]) -> dict[str, Json]:
+    return {
+        "added": [name.lower() for name, _ in added],
         "tags": list(message.tags),
         "metadata": dict(message.metadata),
         "tracking": {"opens": message.tracking.opens, "clicks": message.tracking.clicks},
         "send_at": message.send_at.isoformat() if message.send_at else None,
         "locale": message.locale,
         "unsubscribe": message.unsubscribe,
+        **_for_provider(message),
     }

@@ -21,7 +21,10 @@ def test_the_server_receives_the_frozen_bytes_once_for_each_recipient(database_u
         attachments=[
             Attachment(filename="räksmörgås.bin", content=bytes(range(256)) * 40),
             Attachment(
-                filename="l.png", content=b"\x89PNG", content_type="image/png", content_id="l"
+                filename="l.png",
+                content=b"\x89PNG\r\n\x1a\n",
+                content_type="image/png",
+                content_id="l",
             ),
         ],
     )

@@ -14,7 +14,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"headers", "events", "telemetry", "failures", "tokens"}),
     frozenset({"address", "timeline"}),
     frozenset({"message", "settings", "tenancy"}),
-    frozenset({"deliveries", "envelope", "suppression"}),
+    frozenset({"deliveries", "envelope", "suppression", "webhook"}),
     frozenset({"mailable", "adapters", "compliance"}),
     frozenset({"rendering", "preflight", "ledger"}),
     frozenset({"delivery"}),
@@ -36,10 +36,12 @@ OWNERS: dict[str, frozenset[str]] = {
     "pydantic_settings": frozenset({"settings"}),
     "click": frozenset({"cli"}),
     "aiosmtpd": frozenset({"demo"}),
-    "cryptography": frozenset({"compliance"}),
+    "cryptography": frozenset({"adapters", "compliance"}),
     "idna": frozenset({"address"}),
     "rich": frozenset({"cli"}),
     "starlette": frozenset({"web"}),
+    "httpx2": frozenset({"adapters"}),
+    "httpcore2": frozenset({"adapters"}),
     "uuid_utils": frozenset({"ids"}),
 }
 """Each third-party package has one owner; a package that is not here may not be imported."""
