@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import tempfile
@@ -96,6 +97,8 @@ def _mailglass(database_url: str | None, folder: Path | None, port: int, address
         smtp_username=None,
         smtp_password=None,
         physical_address=address,
+        unsubscribe_url="https://leave.example.com/u",
+        token_secrets=[secrets.token_hex(32)],
         rate_limit_per_domain=RateLimit(capacity=2, per_s=0.01),
         retry_base_s=0.2,
         **given,

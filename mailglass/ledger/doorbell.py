@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -11,9 +12,10 @@ from mailglass.errors import ConfigError
 from mailglass.ledger.faults import DatabaseAwayError
 from mailglass.ledger.pool import Pool
 from mailglass.ledger.sql import query
+from mailglass.telemetry import Signal, report
 
 _QUIET_S: Final = 0.02
-"""Who rang less than this ago is heard already."""
+"""Rings that follow a ring within this time wait for its end and become one."""
 _LISTEN_S: Final = 1.0
 """How long one wait for a ring lasts, so that a stop is noticed."""
 _TROUBLE_WAIT_S: Final = 5.0
@@ -24,19 +26,40 @@ class Doorbell:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._lock = threading.Lock()
         self._rung_at = float("-inf")
+        self._is_due = False
 
     def ring(self) -> None:
-        """Wake whoever listens, on any host.
+        """Wake whoever listens, on any host; rings close to each other become one a moment later.
 
         Raises:
             psycopg.Error: the database cannot be reached.
 
         """
-        now = time.monotonic()
-        if now - self._rung_at < _QUIET_S:
-            return
-        self._rung_at = now
+        with self._lock:
+            if self._is_due:
+                return
+            self._is_due = time.monotonic() - self._rung_at < _QUIET_S
+            if not self._is_due:
+                self._rung_at = time.monotonic()
+        if self._is_due:
+            late = threading.Timer(_QUIET_S, self._ring_late)
+            late.daemon = True
+            late.start()
+        else:
+            self._notify()
+
+    def _ring_late(self) -> None:
+        with self._lock:
+            self._is_due = False
+            self._rung_at = time.monotonic()
+        try:
+            self._notify()
+        except (DatabaseAwayError, ConfigError) as error:
+            report(Signal.WAKE_UP_FAILED, level=logging.WARNING, error_type=type(error).__name__)
+
+    def _notify(self) -> None:
         with self._pool.connection() as connection:
             connection.execute(query("ring"))
 

@@ -87,7 +87,7 @@ def unsubscribe_is_one_click(message: Message, _context: Context) -> bool:
 @rule("Set MAILGLASS_UNSUBSCRIBE_URL, so that mailglass sets the pair, or give both headers.")
 def bulk_requires_one_click(message: Message, context: Context) -> bool:
     """Ask that whoever gets bulk mail can leave in one click (RFC 8058)."""
-    is_ours = getattr(context.settings, "unsubscribe_url", None) is not None
+    is_ours = context.settings.unsubscribe_url is not None
     return is_ours or _is_one_click(_unsubscribe_headers(message))
 
 
@@ -100,9 +100,10 @@ RULES: Final[dict[Stream, tuple[Rule, ...]]] = {
         bulk_requires_one_recipient,
         bulk_requires_physical_address,
         unsubscribe_is_one_click,
+        bulk_requires_one_click,
     ),
 }
-"""What mailglass itself asks; ``bulk_requires_one_click`` is there for applications to add."""
+"""What mailglass itself asks, in the order in which it is asked."""
 
 
 def stream_policy(

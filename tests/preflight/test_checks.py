@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from front_desk import Greeting, front_desk, note, rows, write_templates
+from front_desk import BULK, Greeting, front_desk, note, rows, write_templates
 from mailglass import (
     Attachment,
     ConfigError,
@@ -69,7 +69,7 @@ def test_bulk_mail_keeps_its_rules(
     database_url: str, changes: dict[str, object], rule: str
 ) -> None:
     """Rows 61, 75: a broken rule is named, with what to change, and nothing is written."""
-    with front_desk(database_url, physical_address=HERE) as mail:
+    with front_desk(database_url, **BULK) as mail:
         with pytest.raises(StreamPolicyError) as caught:
             mail.deliver(_bulk(**changes))  # type: ignore[arg-type]  # a Message
         assert caught.value.rule == rule

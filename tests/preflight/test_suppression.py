@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-from front_desk import front_desk, note
+from front_desk import BULK, front_desk, note
 from mailglass import (
     ConfigError,
     DispatchState,
@@ -89,7 +89,7 @@ def test_an_unsubscribe_holds_on_its_stream_alone(
 ) -> None:
     """Row 57: the matrix of streams and suppressions; a newsletter left blocks no reset."""
     fields: dict[str, Any] = {"stream": sent, "text": "1 Quay", "mailable": "app.News"}
-    with front_desk(database_url, physical_address="1 Quay") as mail:
+    with front_desk(database_url, **(BULK | {"physical_address": "1 Quay"})) as mail:
         mail.suppress(
             _entry(
                 value="zoe@mail.example", scope=SuppressionScope.ADDRESS_STREAM, stream=refused,

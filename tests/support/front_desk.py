@@ -20,6 +20,13 @@ from mailglass.ledger.rows import Claim
 from mailglass.preflight import Check
 from mailglass.settings import load_settings
 
+HERE = "1 Harbour Street, Dublin"
+BULK: dict[str, Any] = {
+    "physical_address": HERE,
+    "unsubscribe_url": "https://leave.shop.example/u",
+    "token_secrets": ["s" * 32],
+}
+"""The settings without which no bulk mail leaves."""
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from front_desk import front_desk, note
+from front_desk import BULK, front_desk, note
 from mailglass import DispatchState, Mailglass, Stream
 from mailglass.adapters.fake import FakeAdapter
 from mailglass.delivery.dispatch import CLAIM_WAIT_S_MAX
@@ -108,7 +108,7 @@ def test_a_ring_that_fails_loses_no_mail(
 def test_a_flood_of_bulk_mail_never_holds_up_a_password_reset(database_url: str) -> None:
     """Every thread that may take bulk mail hangs in it; the reset leaves all the same."""
     fake = Gated()
-    with front_desk(database_url, fake, physical_address="1 Harbour Street, Dublin") as mail:
+    with front_desk(database_url, fake, **BULK) as mail:
         mail.deliver_many([_bulk(number) for number in range(60)])  # type: ignore[misc]  # Messages
         with _running(Worker(mail=mail, threads=3, poll_s=0.01)):
             assert fake.at_the_gate.acquire(timeout=DEADLINE_S)
@@ -127,7 +127,7 @@ def test_a_stopped_worker_finishes_what_it_began_and_gives_back_the_rest(
 ) -> None:
     """F22: nothing stays claimed by a worker that is gone, and nothing given back counts as tried."""
     fake = Gated()
-    with front_desk(database_url, fake, physical_address="1 Harbour Street, Dublin") as mail:
+    with front_desk(database_url, fake, **BULK) as mail:
         mail.deliver_many([_bulk(number) for number in range(10)])  # type: ignore[misc]  # Messages
         with _running(Worker(mail=mail, threads=3, poll_s=0.01)) as stopped:
             assert fake.at_the_gate.acquire(timeout=DEADLINE_S)
