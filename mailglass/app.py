@@ -52,7 +52,7 @@ from mailglass.preflight.suppression import no_recipient_is_suppressed
 from mailglass.preflight.tenant import tenant_is_stamped
 from mailglass.preflight.tracking_guard import no_tracking_on_auth_mail
 from mailglass.rendering.attachments import load_attachments
-from mailglass.rendering.render import Renderer
+from mailglass.rendering.render import renderer_of
 from mailglass.settings import Settings, load_settings
 from mailglass.suppression import Suppression
 from mailglass.telemetry import Signal, report
@@ -121,7 +121,7 @@ class Mailglass:
         self._tenancy = tenancy or ContextTenancy(settings.default_tenant)
         self._checks = tuple(checks)
         self._clock = clock
-        self._renderer = Renderer(settings.templates, css_inliner=settings.css_inliner)
+        self._renderer = renderer_of(settings)
         role = settings.database_role or ("mailglass_app" if database.is_embedded else None)
         self.store = Store(
             database.url,

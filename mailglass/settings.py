@@ -30,6 +30,16 @@ Text = Annotated[str, Field(min_length=1)]
 Secret = Annotated[SecretStr, Field(min_length=1)]
 
 
+_ThemeToken = Annotated[
+    str,
+    Field(
+        pattern="^((dark_)?(page|card|soft|text|muted|line|accent|accent_text)"
+        "|font(_heading|_code)?|(width|radius)_px|direction)$"
+    ),
+]
+"""The names of ``rendering.components.Theme``, which stands on a higher floor."""
+
+
 @unique
 class Environment(StrEnum):
     """Where the process runs; only ``production`` refuses the embedded database."""
@@ -146,6 +156,10 @@ class Settings(BaseSettings):
     templates: tuple[Path, ...] = ()
     """Folders with templates, searched in order before the folders beside the mailables."""
     css_inliner: CssInliner = CssInliner.PREMAILER
+    theme: dict[_ThemeToken, str | int] = Field(default_factory=dict)
+    """What the components' theme changes, by the names of ``rendering.components.Theme``."""
+    catalogues: tuple[Path, ...] = ()
+    """Folders with translations, as ``de/LC_MESSAGES/messages.po`` or ``.mo``."""
     attachments_root: Path | None = None
     """The only folder that attachment paths may name files in."""
 

@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
-from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from mailglass.cli import EXIT_REFUSED
+from mailglass.cli.mailables import mailables
 
 if TYPE_CHECKING:
     from mailglass.errors import TemplateError
-    from mailglass.mailable import Mailable
     from mailglass.rendering.compiling.compiled import TemplateReport
 
 
 @click.command("templates")
-@click.argument("mailables", metavar="[MODULE[:MAILABLE]]", required=False)
+@click.argument("named", metavar="[MODULE[:MAILABLE]]", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def command(*, mailables: str | None, as_json: bool) -> None:
+def command(*, named: str | None, as_json: bool) -> None:
     """List templates: compiled once or inlined in each mail (fallback), why, and milliseconds.
 
     MODULE names the mailables whose templates are listed, each checked on its previews; without it
     every .html.jinja file of the configured folders is listed.
     """
     found: list[tuple[str, TemplateReport | TemplateError]] = list(
-        _of_folders() if mailables is None else _of_mailables(mailables)
+        _of_folders() if named is None else _of_mailables(named)
     )
     shown = [_as_json(owner, one) for owner, one in found]
     if as_json:
@@ -45,11 +42,11 @@ def command(*, mailables: str | None, as_json: bool) -> None:
 
 def _of_folders() -> Iterator[tuple[str, TemplateReport | TemplateError]]:
     from mailglass.errors import TemplateError
-    from mailglass.rendering.render import Renderer
+    from mailglass.rendering.render import renderer_of
     from mailglass.settings import load_settings
 
     settings = load_settings()
-    renderer = Renderer(settings.templates, css_inliner=settings.css_inliner)
+    renderer = renderer_of(settings)
     names = {
         path.relative_to(folder).as_posix()
         for folder in settings.templates
@@ -64,40 +61,16 @@ def _of_folders() -> Iterator[tuple[str, TemplateReport | TemplateError]]:
 
 def _of_mailables(named: str) -> Iterator[tuple[str, TemplateReport | TemplateError]]:
     from mailglass.errors import TemplateError
-    from mailglass.rendering.render import Renderer
+    from mailglass.rendering.render import renderer_of
     from mailglass.settings import load_settings
 
     settings = load_settings()
-    renderer = Renderer(settings.templates, css_inliner=settings.css_inliner)
-    for kind in _mailables(named):
+    renderer = renderer_of(settings)
+    for kind in mailables(named):
         try:
             yield kind.qualified_name(), renderer.report(kind)
         except TemplateError as error:
             yield kind.qualified_name(), error
-
-
-def _mailables(named: str) -> list[type[Mailable]]:
-    from mailglass.mailable import Mailable
-
-    module_name, _, wanted = named.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        # A console script does not see the folder that it is started in.
-        sys.path.insert(0, here)
-    try:
-        module = import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise click.UsageError(f"there is no module {error.name}") from error
-    found = [
-        one
-        for one in vars(module).values()
-        if isinstance(one, type) and issubclass(one, Mailable) and hasattr(one, "template")
-    ]
-    if wanted:
-        found = [one for one in found if one.__name__ == wanted]
-    if not found:
-        raise click.UsageError(f"{module_name} has no mailable {wanted}".rstrip())
-    return list(dict.fromkeys(found))
 
 
 def _as_json(owner: str, one: TemplateReport | TemplateError) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from mailglass.rendering.compiling.scanning import Piece, Tag, scan
 from mailglass.rendering.compiling.styling import Page, applied, edits, matches
 
 _HAS_STYLE: Final = re.compile(r"<style[\s>]", re.IGNORECASE)
+_HAS_INLINED_STYLE: Final = re.compile(r"<style(?! data-embed>)[\s>]", re.IGNORECASE)
 _STYLE: Final = re.compile(r"<style\b[^>]*>(.*?)</style", re.IGNORECASE | re.DOTALL)
 _FORBIDDEN: Final = re.compile(
     r"<\s*(link|base|object|iframe|script|embed|applet)[\s>/]", re.IGNORECASE
@@ -47,6 +48,9 @@ def inline_css(html: str, *, template: str, engine: Engine = Engine.PREMAILER) -
     if _HAS_STYLE.search(html) is None:
         return html
     check_sheets(html, template)
+    if _HAS_INLINED_STYLE.search(html) is None:
+        # The sheet of the components stays a sheet: nothing is parsed that would not be changed.
+        return html
     pieces = list(scan(html))
     check_tree(html, pieces, template, engine)
     try:
@@ -56,7 +60,7 @@ def inline_css(html: str, *, template: str, engine: Engine = Engine.PREMAILER) -
         rules = page.rules()
         if not rules:
             return html
-        changes = edits(page, rules, matches(page, rules, (), engine))
+        changes = edits(page, rules, matches(page, rules, (), engine, with_parents=False))
         return applied(html, chain.from_iterable(changes.values()))
     except ConfigError:
         raise

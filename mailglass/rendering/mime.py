@@ -58,6 +58,7 @@ _BLOCK: Final = 1024 * _BASE64_LINE // 4 * 3
 _LINE_END: Final = re.compile(r"\r\n|\r|\n")
 _CALENDAR_METHOD: Final = re.compile(rb"^METHOD:([A-Za-z-]{1,32})\r?$", re.MULTILINE)
 _CALENDAR_HEAD_OCTETS: Final = 4096
+_INVITING: Final = frozenset({"REQUEST", "CANCEL"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,9 +167,12 @@ def _tree(message: Message) -> _Part:
     if not bodies:
         raise refuse("the message has neither a text nor an HTML body", code="no_body")
     has_html = message.html is not None
-    related = [one for one in message.attachments if one.content_id and has_html]
-    others = [one for one in message.attachments if not (one.content_id and has_html)]
-    tree = _grouped("alternative", bodies)
+    # An invitation is another form of the mail: Outlook shows it as one only among the bodies.
+    invites = [one for one in message.attachments if _method(one) in _INVITING][:1]
+    files = [one for one in message.attachments if one not in invites]
+    related = [one for one in files if one.content_id and has_html]
+    others = [one for one in files if not (one.content_id and has_html)]
+    tree = _grouped("alternative", [*bodies, *map(_attachment, invites)])
     tree = _grouped("related", [tree, *map(_attachment, related)])
     return _grouped("mixed", [tree, *map(_attachment, others)])
 
@@ -226,12 +230,12 @@ def _attachment(attachment: Attachment) -> _Leaf:
         raise refuse("an attachment is not loaded", code="attachment_not_loaded")
     check_content_type(attachment.content_type)
     parameters: list[tuple[str, str]] = []
-    if attachment.content_type.lower() == "text/calendar":
+    method = _method(attachment)
+    if method is not None:
         # Calendars act on the mail only if both methods agree (RFC 6047 §2.4).
-        method = _CALENDAR_METHOD.search(attachment.content[:_CALENDAR_HEAD_OCTETS])
-        parameters = [("charset", "utf-8")]
-        parameters += [("method", method[1].decode())] if method else []
-    disposition = "inline" if attachment.content_id else "attachment"
+        parameters = [("charset", "utf-8")] + ([("method", method)] if method else [])
+    is_inline = attachment.content_id is not None or method in _INVITING
+    disposition = "inline" if is_inline else "attachment"
     head = parameter_header("Content-Type", attachment.content_type, parameters)
     head += "Content-Transfer-Encoding: base64\r\n"
     if attachment.content_id:
@@ -240,6 +244,14 @@ def _attachment(attachment: Attachment) -> _Leaf:
         "Content-Disposition", disposition, [("filename", attachment.filename)]
     )
     return _Leaf(head=head, body=attachment.content, is_base64=True)
+
+
+def _method(attachment: Attachment) -> str | None:
+    """Return a calendar's METHOD, empty where it has none; None for what is no calendar."""
+    if attachment.content_type.lower() != "text/calendar":
+        return None
+    found = _CALENDAR_METHOD.search((attachment.content or b"")[:_CALENDAR_HEAD_OCTETS])
+    return found[1].decode() if found else ""
 
 
 def _boundaries(tree: _Part, seed: bytes) -> dict[str, str]:

@@ -12,11 +12,19 @@ from collections.abc import Iterable, Iterator
 from html import unescape
 from typing import Final
 
+from mailglass.rendering.compiling.columns import (
+    CELL,
+    PAD,
+    ROW,
+    SPAN,
+    TABLE,
+    TABLE_END,
+    laid_out,
+)
 from mailglass.rendering.compiling.scanning import VOID, Piece, Tag, attribute_text, scan
 
 BREAK: Final = "\x01"
 GAP: Final = "\x01\x01"
-CELL: Final = "\x02"
 LINK: Final = "\x03"
 TARGET: Final = "\x04"
 END: Final = "\x05"
@@ -34,14 +42,26 @@ _BLOCKS: Final = frozenset({
 _SPACED: Final = frozenset(
     {"p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "table", "blockquote"}
 )
+_EDGES: Final = (
+    dict.fromkeys(_BLOCKS, (BREAK, BREAK))
+    | dict.fromkeys(_SPACED, (GAP, GAP))
+    | {
+        "br": (BREAK, ""), "hr": (f"{BREAK}---{BREAK}", ""), "li": (f"{BREAK}- ", BREAK),
+        "tr": (f"{BREAK}{ROW}", BREAK),
+    }
+)  # fmt: skip
+"""What stands before and after the content of an element, whatever its attributes say."""
+_SPANS: Final = re.compile("[1-9]")
 _CELLS: Final = frozenset({"td", "th"})
 CLOSED_BY_THE_NEXT: Final = {
     "li": {"li"}, "p": {"p"}, "td": {"td", "th"}, "th": {"td", "th"}, "dd": {"dd", "dt"},
     "dt": {"dd", "dt"}, "option": {"option"},
 }  # fmt: skip
-_HIDDEN: Final = re.compile(
+_LAYOUT: Final = frozenset({"presentation", "none"})
+HIDDEN: Final = re.compile(
     r"display\s*:\s*none|mso-hide\s*:\s*all|visibility\s*:\s*hidden", re.IGNORECASE
 )
+"""The declarations that hide an element from a reader."""
 _INVISIBLE: Final = re.compile(
     "[\u00ad\u034f\u200b-\u200d\u2060\ufeff\x00-\x08\x0b\x0e-\x1f\x7f-\x9f]"
 )
@@ -58,7 +78,8 @@ def plain_text(html: str) -> str:
     """Return the text of an HTML mail.
 
     Hidden elements (a preheader, MSO fallbacks), comments, scripts and styles are left out; a link
-    becomes ``label (url)``; an image its alternative text; a row of a table one line.
+    becomes ``label (url)``; an image its alternative text; a table has columns of one width if it
+    is narrow enough, and else a row of it is one line.
     """
     return finished("".join(text for _, text in pieces(scan(html), html)))
 
@@ -123,7 +144,7 @@ def is_dropped(tag: Tag) -> bool:
     if tag.name in _DROPPED or tag.attribute("hidden") is not None:
         return True
     style, mark = tag.attribute("style"), tag.attribute("data-mg-plaintext")
-    if style is not None and _HIDDEN.search(attribute_text(style.value)) is not None:
+    if style is not None and HIDDEN.search(attribute_text(style.value)) is not None:
         return True
     return mark is not None and mark.value == "skip"
 
@@ -131,24 +152,18 @@ def is_dropped(tag: Tag) -> bool:
 def edges(tag: Tag) -> tuple[str, str]:
     """Return what stands before and after the content of an element."""
     match tag.name:
-        case "br":
-            return BREAK, ""
-        case "hr":
-            return f"{BREAK}---{BREAK}", ""
         case "img":
             return _value(tag, "alt"), ""
-        case "li":
-            return f"{BREAK}- ", BREAK
         case "a":
             return LINK, f"{TARGET}{_value(tag, 'href')}{END}"
+        case "table" if _value(tag, "role") not in _LAYOUT:
+            return f"{GAP}{TABLE}", f"{TABLE_END}{GAP}"
         case name if name in _CELLS:
-            return "", CELL
-        case name if name in _SPACED:
-            return GAP, GAP
-        case name if name in _BLOCKS:
-            return BREAK, BREAK
-        case _:
-            return "", ""
+            span = _value(tag, "colspan")
+            more = int(span) - 1 if _SPANS.fullmatch(span) else 0
+            return "", f"{SPAN * more}{CELL}"
+        case name:
+            return _EDGES.get(name, ("", ""))
 
 
 def _value(tag: Tag, name: str) -> str:
@@ -171,12 +186,13 @@ def finished(text: str) -> str:
         text = _LINK.sub(_spelled, text)
     if LINK in text or TARGET in text or END in text:
         text = _LEFT_OVER.sub("", text)
+    text = laid_out(text, BREAK)
     for mark in (CELL, BREAK):
         text = text.replace(f" {mark}", mark).replace(f"{mark} ", mark)
     text = _at_most(1, CELL, text)
     text = text.replace(f"{CELL}{BREAK}", BREAK).replace(f"{BREAK}{CELL}", BREAK)
     text = _at_most(2, BREAK, text).strip(f" {BREAK}{CELL}")
-    return text.replace(BREAK, "\n").replace(CELL, "  ") + "\n" if text else ""
+    return text.replace(BREAK, "\n").replace(CELL, "  ").replace(PAD, " ") + "\n" if text else ""
 
 
 def _at_most(times: int, mark: str, text: str) -> str:

@@ -5,28 +5,58 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from mailglass.errors import ConfigError, ConfigErrorType
 from mailglass.mailable import Mailable
 from mailglass.message import Message
 from mailglass.rendering.compiling.compiled import Mode, TemplateReport
 from mailglass.rendering.compiling.engines import Engine, check_engine
+from mailglass.rendering.components import Theme
+from mailglass.rendering.i18n import Language, Localised, language
 from mailglass.rendering.templates import Templates
+from mailglass.settings import Settings
 
 PREVIEWS_CHECKED_MAX: Final = 4
 """How many previews a template is checked on when it is compiled."""
+LOCALES_AND_FOLDERS_MAX: Final = 256
+"""How many environments are kept: one for each folder of mailables in each locale."""
+
+
+def renderer_of(settings: Settings) -> Renderer:
+    """Return the renderer that the settings ask for, in the application and on the command line.
+
+    Raises:
+        ConfigError: ``invalid`` for a theme that cannot be read, ``optional_dep_missing``.
+
+    """
+    return Renderer(
+        settings.templates,
+        css_inliner=settings.css_inliner,
+        theme=Theme().but(**settings.theme),
+        catalogues=settings.catalogues,
+    )
 
 
 class Renderer:
     """Renders mailables; one for a process, safe to share between threads."""
 
-    def __init__(self, folders: Sequence[Path] = (), *, css_inliner: str = "premailer") -> None:
+    def __init__(
+        self,
+        folders: Sequence[Path] = (),
+        *,
+        css_inliner: str = "premailer",
+        theme: Theme = Theme(),  # noqa: B008 - it is frozen
+        catalogues: Sequence[Path] = (),
+    ) -> None:
         self._folders = tuple(folders)
+        self._theme = theme
+        self._catalogues = tuple(catalogues)
+        self._languages: dict[str | None, Language] = {}
         self._engine = Engine(css_inliner)
         check_engine(self._engine)
-        self._templates: dict[Path | None, Templates] = {}
-        self._reports: dict[type[Mailable], TemplateReport] = {}
+        self._templates: dict[tuple[Path | None, str | None], Templates] = {}
+        self._reports: dict[tuple[type[Mailable], str | None], TemplateReport] = {}
 
     def render(self, mailable: Mailable) -> Message:
         """Return the finished message of a mailable.
@@ -35,14 +65,16 @@ class Renderer:
             TemplateError: the template, the line and what is missing or wrong.
             SendError: ``serialization_failed`` when the result is no valid mail,
                 ``rendering_failed`` when code called by the template raises.
-            ConfigError: ``missing`` when the class lacks sender, subject or template.
+            ConfigError: ``missing`` when the class lacks sender, subject or template, and for a
+                locale without a catalogue.
 
         """
         kind = type(mailable)
         _check_definition(kind)
         variables = mailable.variables()
-        templates = self._templates_beside(kind.folder())
-        self.report(kind)
+        locale = _locale_of(mailable)
+        templates = self._templates_beside(kind.folder(), locale)
+        self.report(kind, locale)
         html, text = templates.render_mail(kind.template, variables)
         return Message(
             sender=kind.sender,
@@ -61,7 +93,7 @@ class Renderer:
             tracking=kind.tracking,
             mailable=kind.qualified_name(),
             authenticates=kind.authenticates,
-            locale=kind.locale,
+            locale=locale,
             idempotency_key=mailable.idempotency_key(),
             expires_at=mailable.expires_at(),
             send_at=mailable.send_at(),
@@ -69,8 +101,10 @@ class Renderer:
             unsubscribe=kind.unsubscribe,
         )
 
-    def report(self, kind: type[Mailable]) -> TemplateReport:
+    def report(self, kind: type[Mailable], locale: str | None = None) -> TemplateReport:
         """Return how the template of a mailable is rendered; the first call compiles it.
+
+        Each locale has templates of its own; without one the class's is meant.
 
         A compiled template is checked on the first previews of the mailable: each is rendered and
         inlined as well, and where the two differ, or a preview cannot be made, the template falls
@@ -81,17 +115,18 @@ class Renderer:
             ConfigError: ``missing`` when the class lacks sender, subject or template.
 
         """
-        found = self._reports.get(kind)
+        locale = locale or kind.locale
+        found = self._reports.get((kind, locale))
         if found is None:
             _check_definition(kind)
-            templates = self._templates_beside(kind.folder())
+            templates = self._templates_beside(kind.folder(), locale)
             found = templates.compiled(kind.template).report
             if found.mode is Mode.COMPILED:
                 reason = _first_difference(kind, templates)
                 if reason is not None:
                     templates.fall_back(kind.template, reason)
                     found = templates.compiled(kind.template).report
-            self._reports[kind] = found
+            self._reports[kind, locale] = found
         return found
 
     def report_file(self, name: str) -> TemplateReport:
@@ -103,14 +138,52 @@ class Renderer:
         """
         return self._templates_beside(None).compiled(name).report
 
-    def _templates_beside(self, folder: Path | None) -> Templates:
-        found = self._templates.get(folder)
+    def templates_of(self, kind: type[Mailable] | None) -> Templates:
+        """Return the templates that a mailable is rendered with; None: the configured folders.
+
+        Raises:
+            ConfigError: ``missing`` when the class lacks sender, subject or template.
+
+        """
+        if kind is None:
+            return self._templates_beside(None)
+        _check_definition(kind)
+        return self._templates_beside(kind.folder(), kind.locale)
+
+    def _templates_beside(self, folder: Path | None, locale: str | None = None) -> Templates:
+        found = self._templates.get((folder, locale))
         if found is None:
+            if len(self._templates) >= LOCALES_AND_FOLDERS_MAX:
+                # Locales come from recipients: what is dropped is compiled again when it is wanted.
+                self._templates.clear()
+                self._reports.clear()
+                self._languages.clear()
             beside = () if folder is None else (folder / "templates", folder)
-            found = self._templates.setdefault(
-                folder, Templates((*self._folders, *beside), self._engine)
+            spoken_in = self._language(locale)
+            made = Templates(
+                (*self._folders, *beside),
+                self._engine,
+                theme=self._theme
+                if locale is None
+                else self._theme.but(direction=spoken_in.direction),
+                spoken_in=spoken_in,
             )
+            found = self._templates.setdefault((folder, locale), made)
         return found
+
+    def _language(self, locale: str | None) -> Language:
+        found = self._languages.get(locale)
+        if found is None:
+            found = self._languages.setdefault(locale, language(locale, self._catalogues))
+        return found
+
+
+def _locale_of(mailable: Mailable) -> str | None:
+    kind = type(mailable)
+    # isinstance with a protocol costs as much as rendering a small mail.
+    if not hasattr(kind, "recipient_locale"):
+        return kind.locale
+    return cast("Localised", mailable).recipient_locale() or kind.locale
 
 
 def _first_difference(kind: type[Mailable], templates: Templates) -> str | None:

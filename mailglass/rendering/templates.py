@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,6 +13,7 @@ from types import TracebackType
 from typing import Final
 
 from jinja2 import (
+    ChoiceLoader,
     Environment,
     FileSystemLoader,
     StrictUndefined,
@@ -22,6 +24,7 @@ from jinja2 import (
 from jinja2 import TemplateError as JinjaError
 
 from mailglass import limits
+from mailglass.compliance.unsubscribe import PLACEHOLDER
 from mailglass.errors import (
     MailglassError,
     SendError,
@@ -29,40 +32,81 @@ from mailglass.errors import (
     TemplateError,
     TemplateErrorType,
 )
+from mailglass.rendering import markdown, mjml
 from mailglass.rendering.compiling.compiled import (
     Compiled,
     Mode,
     ReadyMadeHtmlError,
+    TemplateReport,
     compile_template,
 )
 from mailglass.rendering.compiling.engines import Engine, check_engine
+from mailglass.rendering.compiling.sources import Source
 from mailglass.rendering.compiling.spoken import NotSpokenError
+from mailglass.rendering.compiling.walking import grow
+from mailglass.rendering.components import Theme, component_loader, safe_url
+from mailglass.rendering.i18n import Language, language
 from mailglass.rendering.inlining import inline_css
 from mailglass.rendering.plaintext import finished, plain_text
 
 _ATTRIBUTE: Final = re.compile(r"has no (?:attribute|element) '?([^']+)'?")
 _VARIABLE: Final = re.compile(r"'([^']+)' is undefined")
 _HELPER: Final = re.compile(r"No (?:filter|test) named '([^']+)'")
+_BODY_SUFFIX: Final = re.compile(r"\.(?:html|md|mjml)\.jinja\Z")
+_CONVERTED: Final = {
+    markdown.SUFFIX: "Markdown is turned into HTML in each mail",
+    mjml.SUFFIX: "MJML is turned into HTML in each mail",
+}
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*")
 
 
 class Templates:
     """Compiles and renders the templates on one search path; threads may share it."""
 
-    def __init__(self, folders: Sequence[Path], engine: Engine = Engine.PREMAILER) -> None:
+    def __init__(
+        self,
+        folders: Sequence[Path],
+        engine: Engine = Engine.PREMAILER,
+        *,
+        theme: Theme = Theme(),  # noqa: B008 - it is frozen
+        spoken_in: Language | None = None,
+    ) -> None:
         check_engine(engine)
         self._engine = engine
         self._compiled: dict[str, Compiled] = {}
         self._texts: dict[str, bool] = {}
         self._compiling = threading.Lock()
         self._environment = Environment(
-            loader=FileSystemLoader([str(folder) for folder in folders]),
+            loader=ChoiceLoader(
+                [FileSystemLoader([str(folder) for folder in folders]), component_loader()]
+            ),
             autoescape=_escapes,  # noqa: S701 - all but .txt.jinja files are escaped
             undefined=StrictUndefined,
             auto_reload=False,
             keep_trailing_newline=True,
             extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"],
         )
+        (spoken_in or language(None)).install(self._environment)
+        self._environment.globals["theme"] = theme
+        self._environment.globals["unsubscribe_url"] = PLACEHOLDER
+        self._environment.filters["safe_url"] = safe_url
+        self._markdown = self._environment.overlay(autoescape=False, finalize=markdown.escaped)
+
+    @property
+    def environment(self) -> Environment:
+        """Return the environment that the templates are compiled in."""
+        return self._environment
+
+    def sources(self, name: str) -> tuple[Source, ...]:
+        """Return a template with what it extends, includes and calls, taken apart.
+
+        Raises:
+            TemplateError: when Jinja cannot compile it.
+
+        """
+        _check_name(name)
+        with _explained(name):
+            return grow(self._environment, name).written()
 
     def has(self, name: str) -> bool:
         """Tell whether a template of that name is on the path."""
@@ -102,10 +146,22 @@ class Templates:
             with self._compiling, _explained(name):
                 found = self._compiled.get(name)
                 if found is None:
-                    self._environment.get_template(name)
-                    found = compile_template(self._environment, name, self._engine)
+                    found = self._compile(name)
                     self._compiled[name] = found
         return found
+
+    def _compile(self, name: str) -> Compiled:
+        begun = time.perf_counter()
+        self._environment.get_template(name)
+        converted = next((why for end, why in _CONVERTED.items() if name.endswith(end)), None)
+        if converted is None:
+            return compile_template(self._environment, name, self._engine)
+        spent_ms = (time.perf_counter() - begun) * 1000
+        return Compiled(
+            report=TemplateReport(
+                name=name, mode=Mode.FALLBACK, reasons=(converted,), compile_ms=spent_ms
+            )
+        )
 
     def fall_back(self, name: str, reason: str) -> None:
         """Inline each mail of a template from now on, for a reason found by rendering it."""
@@ -122,13 +178,13 @@ class Templates:
 
         """
         html = self._html(self.compiled(name), name, variables)
-        beside = name.replace(".html.jinja", ".txt.jinja")
+        beside = _BODY_SUFFIX.sub(".txt.jinja", name)
         if beside != name and self._has_text(beside):
             return html, self.render(beside, variables)
         return html, self._spoken(self.compiled(name), name, html, variables)
 
     def _html(self, page: Compiled, name: str, variables: Mapping[str, object]) -> str:
-        if page.html is not None:
+        if page.html is not None and page.taken.isdisjoint(variables):
             try:
                 with _explained(name):
                     return _capped(page.html.render(variables), name)
@@ -139,7 +195,8 @@ class Templates:
 
     def _spoken(self, page: Compiled, name: str, html: str, variables: Mapping[str, object]) -> str:
         # An iterator among the values is used up by the HTML.
-        if page.text is None or any(isinstance(one, Iterator) for one in variables.values()):
+        is_used_up = any(isinstance(one, Iterator) for one in variables.values())
+        if page.text is None or is_used_up or not page.taken.isdisjoint(variables):
             return plain_text(html)
         try:
             with _explained(name):
@@ -150,7 +207,19 @@ class Templates:
 
     def inlined(self, name: str, variables: Mapping[str, object]) -> str:
         """Render a template and inline the result: what a compiled template must be equal to."""
-        return inline_css(self.render(name, variables), template=name, engine=self._engine)
+        if name.endswith(markdown.SUFFIX):
+            html = self._from_markdown(name, variables)
+        elif name.endswith(mjml.SUFFIX):
+            html = _capped(mjml.to_html(self.render(name, variables), template=name), name)
+        else:
+            html = self.render(name, variables)
+        return inline_css(html, template=name, engine=self._engine)
+
+    def _from_markdown(self, name: str, variables: Mapping[str, object]) -> str:
+        _check_name(name)
+        with _explained(name):
+            template = self._markdown.get_template(name)
+            return _capped(markdown.page(self._environment, template, dict(variables)), name)
 
     def _has_text(self, name: str) -> bool:
         found = self._texts.get(name)

@@ -12,7 +12,7 @@ from uuid import UUID
 import dkim
 import pytest
 
-from front_desk import front_desk, note
+from front_desk import Greeting, front_desk, note, write_templates
 from mailglass import (
     ConfigError,
     Delivery,
@@ -67,6 +67,29 @@ def test_bulk_mail_has_a_way_out_in_one_click(database_url: str) -> None:
         assert url in (fake.last.message.text or "")
         assert url in (fake.last.message.html or "")
         assert PLACEHOLDER not in (fake.last.message.text or "")
+
+
+class News(Greeting):
+    """A bulk mailable whose template has a way out."""
+
+    stream = Stream.BULK
+
+
+def test_a_template_has_the_way_out_as_a_variable(database_url: str, tmp_path: Path) -> None:
+    """It is the link of that very delivery, in both parts."""
+    write_templates(
+        tmp_path,
+        greeting__html=f'<p>Hello. {HERE} <a href="{{{{ unsubscribe_url }}}}">Leave</a></p>',
+        greeting__txt=f"Hello. {HERE} {{{{ unsubscribe_url }}}}",
+    )
+    fake = FakeAdapter()
+    with front_desk(database_url, fake, templates=(tmp_path,), **PAGES) as mail:
+        mail.deliver(News())
+    assert fake.last is not None
+    parsed = message_from_bytes(fake.last.envelope.payload)
+    url = str(parsed["List-Unsubscribe"]).strip("<>")
+    assert url in (fake.last.message.text or "")
+    assert f'href="{url}"' in (fake.last.message.html or "")
 
 
 def test_who_leaves_gets_no_more_of_that_stream_and_still_their_receipts(database_url: str) -> None:

@@ -82,3 +82,19 @@ def test_compiling_changes_no_mail(  # noqa: PLR0913, PLR0917 - one parameter fo
     """Random templates, sheets and data: compiled and rendered equals rendered and inlined."""
     sources = random_templates.files(sheet, body, part, shape)
     event(_check_one(tmp_path_factory.getbasetemp(), engine, sources, values))
+
+
+@MANY
+@given(
+    sheet=random_templates.sheets, body=random_templates.calling_bodies, one=random_templates.bodies,
+    other=random_templates.bodies, shape=st.integers(0, 3), values=random_templates.values,
+    engine=st.sampled_from(Engine),
+)  # fmt: skip
+def test_compiling_macros_changes_no_mail(  # noqa: PLR0913, PLR0917 - as above
+    tmp_path_factory: pytest.TempPathFactory,
+    sheet: str, body: str, one: str, other: str, shape: int, values: dict[str, Any], engine: Engine,
+) -> None:  # fmt: skip
+    """Random macros, imported and called anywhere: compiled equals rendered and inlined."""
+    sources = random_templates.files(sheet, body, "<p>{{ s }}</p>", shape)
+    sources = random_templates.calling_files(sources, one, other)
+    event(_check_one(tmp_path_factory.getbasetemp(), engine, sources, values))

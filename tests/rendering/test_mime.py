@@ -523,7 +523,8 @@ def test_invitation_names_its_method(method: str, line_end: str) -> None:
     calendar = line_end.join(["BEGIN:VCALENDAR", f"METHOD:{method}", "END:VCALENDAR", ""]).encode()
     invite = Attachment(filename="i.ics", content=calendar, content_type="text/calendar")
     payload = built(message(attachments=[invite]))
-    [part] = read(payload).iter_attachments()
+    part = list(read(payload).walk())[-1]
+    assert read(payload).get_content_type() == "multipart/alternative"
     assert part.get_param("method") == method
     assert mime.thaw(payload).attachments == (invite,)
 

@@ -294,5 +294,5 @@ def test_text_leaves_out_what_is_hidden_and_spells_links() -> None:
     )
     assert plain_text(html) == (
         "Hello Zoë\n\nOne\ntwo & three\n\n- first\n\n- second\n\n"
-        "Your order (https://shop.example/a?b=1&c=2)Logo\n\nCoffee  7,00\n\nBread  4,50\n\n---\n\nBye\n"
+        "Your order (https://shop.example/a?b=1&c=2)Logo\n\nCoffee  7,00\nBread   4,50\n\n---\n\nBye\n"
     )

@@ -28,6 +28,12 @@ _HAZARDS: Final = [
     ' class="{{ c }}"', ' class="{% if f %}a{% endif %}"', " {% if f %}class=a{% endif %}",
     ' style="color:{{ c }}"', ' id="{{ c }}"', " title={{ c }}", ' class="a {# b #}"', " {{ c }}=1",
 ]  # fmt: skip
+_CHOSEN: Final = [
+    ' class="{{ \'a\' if f else \'b\' }}"', ' class="c {% if f %}a{% else %}b{% endif %}"', ' class="{% if f %}a{% endif %} b"',
+    ' class="{{ {1: \'a\', 2: \'b\'}[2] }}" style="color:blue"', ' style="top:0" class=\'{{ "a b" if n else "c" }}\'',
+    ' class="{% if f %}a{% elif n %}b{% else %}c{% endif %} {{ \'b\' if m else \'\' }}" width="3"', ' class="{{ s if f else \'a\' }}"',
+    ' class="{% if f %}a{% elif n %}b{% endif %}" title="{{ s }}"',
+]  # fmt: skip
 _SELECTORS: Final = [
     "p", ".a", ".b", "#i", "*", "div p", "div > p", ".a .b", ".a > b", "td", "table td", "tr > td",
     "p.a", "a[href]", "a[href^=h]", "[title]", "h1, .c", ":not(.a)", "p:not(.b)", "p:hover", "a::before",
@@ -52,8 +58,37 @@ _tame_leaves = st.one_of(
     st.sampled_from(_TEXTS + _EXPRESSIONS),
     st.builds("<{0}{1}>{2}</{0}>".format, st.sampled_from(["p", "a", "h1", "b"]), _shaped(_ATTRIBUTES),
               st.sampled_from(_EXPRESSIONS)),
+    st.builds("<{0}{1}>{2}</{0}>".format, st.sampled_from(["p", "b", "span"]), st.sampled_from(_CHOSEN),
+              st.sampled_from(_EXPRESSIONS)),
 )  # fmt: skip
 _wild_leaves = st.sampled_from([*_TEXTS, *_EXPRESSIONS, "a < b", "<p>", "</div>", "{{ s|safe }}"])
+
+
+_CALLS: Final = [
+    "{{ pt.box(s) }}", "{{ pt.box(s, n, c='b', f=true) }}", "{{- pt.box(f=f, xs=xs, c=c) -}}", "{{ bx('x', c='a') }}",
+    "{{ own(s) }}", "{{ own(n, 'b', tag='p') }}", "{{ pt.pair(s) if f else own('z') }}", "{{ pair(s, f) }}",
+    "{{ own(s) if f }}", '<a href="{{ pt.plain(u) }}">x</a>', "{{ ctx.box(c='b') }}",
+]  # fmt: skip
+_WILD_CALLS: Final = [
+    "{{ own(own(s)) }}", "{{ pt.box(*[s]) }}", "{{ own(s)|upper }}", "{{ own(s) ~ own(n) }}", "{{ many(s, n) }}",
+    "{{ pt['box'](s) }}", "{{ looped(2) }}", '<p title="{{ own(s) }}">x</p>', "{% set own2 = own %}{{ own2(s) }}",
+]  # fmt: skip
+_BLOCKS: Final = [
+    "pt.frame(c='a')",
+    "pt.frame(f=f, xs=xs)",
+    "pt.frame(s, c=c)",
+    "around('b')",
+    "around(c)",
+]
+
+
+def _calling(nodes: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    several = st.lists(nodes, min_size=1, max_size=3).map("".join)
+    return st.one_of(
+        _tame(nodes), _tame(nodes),
+        st.builds("{{% call {} %}}{}{{% endcall %}}".format, st.sampled_from(_BLOCKS), several),
+        st.builds("<div class=b>{{%- call {} -%}} {} {{%- endcall -%}}</div>".format, st.sampled_from(_BLOCKS), several),
+    )  # fmt: skip
 
 
 def _tame(nodes: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
@@ -90,6 +125,51 @@ def _wild(nodes: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 _tame_bodies = st.lists(st.recursive(_tame_leaves, _tame, max_leaves=24), min_size=1, max_size=5)
 _wild_bodies = st.lists(st.recursive(_wild_leaves, _wild, max_leaves=24), max_size=5)
 bodies = st.one_of(_tame_bodies, _tame_bodies, _tame_bodies, _wild_bodies).map("".join)
+_calling_leaves = st.one_of(_tame_leaves, st.sampled_from(_CALLS), st.sampled_from(_CALLS))
+_wilder_leaves = st.one_of(_tame_leaves, st.sampled_from(_CALLS + _WILD_CALLS))
+calling_bodies = st.one_of(
+    *[st.lists(st.recursive(_calling_leaves, _calling, max_leaves=12), min_size=1, max_size=4)] * 3,
+    st.lists(st.recursive(_wilder_leaves, _calling, max_leaves=12), min_size=1, max_size=4),
+).map("".join)
+_PARAMETERS: Final = "s='S', n=1, m='', u='/', f=false, xs=['x'], c='a'"
+
+
+def macros(one: str, other: str) -> str:
+    """Return a file of macros, whose arguments are named as the values of a mail."""
+    return (
+        "{% set shade = 'color:green' %}{% set kinds = {'a': ('a', 'p'), 'b': ('b', 'h1')} %}\n"
+        f'{{% macro box({_PARAMETERS}) -%}} <div class="{{{{ c }}}}">{one}</div>\n{{%- endmacro %}}\n'
+        f"{{% macro frame({_PARAMETERS}) %}}<div class='a' style=\"{{{{ shade }}}}\">{{% if f %}}<p>{{{{ s }}}}</p>"
+        f"{{% endif %}}{{{{ caller() }}}}{other}</div>{{% endmacro %}}"
+        "{% macro pair(s, f=true, c='b') %}{% set kind, tag = kinds[c] %}\n<{{ tag }} class='{{ kind }}'>{{ s }}</{{ tag }}>"
+        "{{ box(s, c=kind) }}{% if f %}{{ box(s, f=f) }}{% endif %}{% endmacro %}"
+        "{% macro plain(u) %}{{ u }}{% endmacro %}"
+    )
+
+
+_DEFINED: Final = (
+    "{% import 'macros.html.jinja' as pt %}{% from 'macros.html.jinja' import box as bx, pair %}"
+    "{% import 'macros.html.jinja' as ctx with context %}"
+    "{% macro own(x, k='a', tag='b') %}<{{ tag }} class=\"{{ k }}\">{{ x }}</{{ tag }}>{% endmacro %}"
+    "{% macro around(k) %}{% set held %}<i>{{ k }}</i>{% endset %}<div class='{{ k }}'>{% for i in [1, 2] %}"
+    "{{ caller() }}{% endfor %}{{ held }}</div>{% endmacro %}"
+    "{% macro many() %}<p>{{ varargs|join }}</p>{% endmacro %}"
+    "{% macro looped(n) %}<p>{{ n }}</p>{% if n %}{{ looped(n - 1) }}{% endif %}{% endmacro %}"
+)
+
+
+def calling_files(sources: dict[str, str], one: str, other: str) -> dict[str, str]:
+    """Return the files with macros defined, imported and called in them."""
+    mail = sources["mail__html"]
+    before, extends, rest = (
+        mail.partition("%}\n") if mail.startswith("{% extends") else ("", "", mail)
+    )
+    return sources | {
+        "macros__html": macros(one, other),
+        "mail__html": before + extends + _DEFINED + rest,
+    }
+
+
 _rules = st.builds("{}{{{}}}".format, st.sampled_from(_SELECTORS), st.sampled_from(_DECLARATIONS))
 _at_rules = st.sampled_from([
     "@media (max-width:9px){p{color:red !important}.a{margin:0}}", "@font-face{font-family:x;src:url(y)}",

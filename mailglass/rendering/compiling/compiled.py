@@ -3,35 +3,39 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum, unique
-from typing import Any, Final
+from typing import Final
 
-from jinja2 import Environment, FunctionLoader, Template
+from jinja2 import Environment, Template
 
 from mailglass import limits
 from mailglass.errors import TemplateError
+from mailglass.rendering.compiling.assembling import Inserted, styled, template
+from mailglass.rendering.compiling.choices import chosen_edits, class_choices
 from mailglass.rendering.compiling.engines import Engine, Matched
-from mailglass.rendering.compiling.scanning import FILLER
+from mailglass.rendering.compiling.scanning import FILLER, Attribute
 from mailglass.rendering.compiling.sheets import (
     Rule,
     attributes_that_matter,
     class_names_matter,
     ids_matter,
 )
-from mailglass.rendering.compiling.spoken import spoken, spoken_sources
+from mailglass.rendering.compiling.spoken import spoken, spoken_texts
 from mailglass.rendering.compiling.styling import (
+    STAND_IN,
     UNSTYLED,
     Edit,
-    applied,
-    edits,
-    matches,
+    Placed,
+    for_outlook_of,
+    own_declarations,
 )
-from mailglass.rendering.compiling.trees import Tree, grow
+from mailglass.rendering.compiling.trees import Tree
+from mailglass.rendering.compiling.walking import grow
 from mailglass.rendering.inlining import check_markup, check_sheets, written_depth
 
-_PLAIN: Final = frozenset({str, int, float, bool, type(None)})
+_PLAIN: Final = frozenset({str, int, float, bool, type(None), Inserted})
 _MARKUP: Final = frozenset("<>\"'")
 
 
@@ -64,6 +68,8 @@ class Compiled:
     report: TemplateReport
     html: Template | None = None
     text: Template | None = None
+    taken: frozenset[str] = frozenset()
+    """The environment's names whose values are written into it: a mail with its own is inlined."""
 
 
 class ReadyMadeHtmlError(Exception):
@@ -79,39 +85,43 @@ def compile_template(environment: Environment, name: str, engine: Engine) -> Com
     """
     begun = time.perf_counter()
     tree = grow(environment, name)
-    reasons = list(tree.all_hazards()) or _refusals(environment, tree)
+    reasons = list(tree.all_hazards()) or [*_refusals(environment, tree), *tree.shadowed()]
     changes: list[Edit] = []
     if not reasons:
         changes, reasons = _styles(tree, engine)
     html = text = None
     if not reasons:
-        styled = _sources(tree, changes)
-        html = _template(environment, tree, styled, finalize=_checked)
-        said = spoken_sources(environment, tree, styled)
+        done = styled(tree, changes)
+        reasons = done.reasons
+    if not reasons:
+        html = template(tree.library, name, done.files, done.variants, finalize=_checked)
+        said = spoken_texts(environment, tree, done, changes)
         if said is not None:
-            text = _template(environment, tree, said, finalize=spoken, autoescape=False)
+            text = template(
+                tree.library, name, said.files, said.variants, finalize=spoken, autoescape=False
+            )
     report = TemplateReport(
         name=name,
         mode=Mode.FALLBACK if reasons else Mode.COMPILED,
         reasons=tuple(reasons),
         compile_ms=(time.perf_counter() - begun) * 1000,
     )
-    return Compiled(report=report, html=html, text=text)
+    return Compiled(report=report, html=html, text=text, taken=frozenset(tree.library.taken))
 
 
 def _refusals(environment: Environment, tree: Tree) -> list[str]:
     found = []
     for source in tree.sources.values():
         escapes = environment.autoescape
-        if not (escapes(source.name) if callable(escapes) else escapes):
-            found.append(f"{source.name}: values are not escaped in it")
+        if not (escapes(source.module.name) if callable(escapes) else escapes):
+            found.append(f"{source.module.name}: values are not escaped in it")
         try:
-            check_markup(source.text, source.name)
-            check_sheets(source.text, source.name)
+            check_markup(source.text, source.module.name)
+            check_sheets(source.text, source.module.name)
         except TemplateError as error:
             found.append(error.message)
         if len(source.text.encode("utf-8", "surrogatepass")) > limits.INLINER_BYTES_MAX:
-            found.append(f"{source.name}: more than {limits.INLINER_BYTES_MAX} bytes")
+            found.append(f"{source.module.name}: more than {limits.INLINER_BYTES_MAX} bytes")
     if sum(len(sheet) for sheet in tree.page.sheets) and (
         "\n".join(tree.page.sheets).count("{") > limits.INLINER_RULES_MAX
     ):
@@ -130,13 +140,16 @@ def _styles(tree: Tree, engine: Engine) -> tuple[list[Edit], list[str]]:
     if not rules:
         return [], []
     placed = [rule for rule in rules if rule.is_structural] if tree.repeats else []
-    matched = matches(tree.page, rules, [rule.weakened for rule in placed], engine)
+    choices = class_choices(tree, rules)
+    probes = [rule.weakened for rule in placed]
+    chosen = chosen_edits(tree, rules, probes, engine, choices)
+    matched = [*chosen.first, *chosen.others]
     reasons = [
-        *_other_tree(tree, matched),
-        *_dynamic_attributes(tree, rules, matched),
+        *_other_tree(tree, chosen.first),
+        *_dynamic_attributes(tree, rules, matched, choices.keys() - set(chosen.refused)),
         *_places(tree, rules, placed, matched),
     ]
-    changes, doubled = _once_each(tree, edits(tree.page, rules, matched))
+    changes, doubled = _once_each(tree, chosen.changes)
     return changes, list(dict.fromkeys([*reasons, *doubled]))
 
 
@@ -154,13 +167,16 @@ def _other_tree(tree: Tree, matched: Iterable[Matched]) -> Iterable[str]:
             yield f"{_place(tree, number)}: <{name}> may not stand here, so parsers move it"
 
 
-def _dynamic_attributes(tree: Tree, rules: list[Rule], matched: Iterable[Matched]) -> Iterable[str]:
-    looked_at = set(attributes_that_matter(rules))
-    if class_names_matter(rules):
-        looked_at.add("class")
-    if ids_matter(rules):
-        looked_at.add("id")
-    looked_at |= {"data-premailer", "data-css-inline"}
+def _looked_at(rules: list[Rule]) -> set[str]:
+    found = {*attributes_that_matter(rules), "data-premailer", "data-css-inline"}
+    named = {"class": class_names_matter(rules), "id": ids_matter(rules)}
+    return found | {name for name, matters in named.items() if matters}
+
+
+def _dynamic_attributes(
+    tree: Tree, rules: list[Rule], matched: Iterable[Matched], chosen: Container[int]
+) -> Iterable[str]:
+    looked_at = _looked_at(rules)
     styled = {
         one.number
         for one in matched
@@ -169,14 +185,32 @@ def _dynamic_attributes(tree: Tree, rules: list[Rule], matched: Iterable[Matched
     }
     for number, placed in enumerate(tree.page.tags):
         for attribute in placed.tag.attributes:
-            if FILLER not in attribute.value:
+            if FILLER not in attribute.value or (attribute.name == "class" and number in chosen):
                 continue
+            reason = None
             if attribute.name in looked_at:
-                yield f"{_place(tree, number)}: a dynamic {attribute.name}, which selectors look at"
+                reason = f"a dynamic {attribute.name}, which selectors look at"
             elif attribute.name == "style" and number in styled:
-                yield f"{_place(tree, number)}: a dynamic style on an element that rules style"
+                reason = _dynamic_style(tree, placed, attribute)
             elif placed.tag.name == "style":
-                yield f"{_place(tree, number)}: a dynamic attribute of a sheet"
+                reason = "a dynamic attribute of a sheet"
+            if reason is not None:
+                yield f"{_place(tree, number)}: {reason}"
+
+
+def _dynamic_style(tree: Tree, placed: Placed, attribute: Attribute) -> str | None:
+    inside = tree.sources[placed.file].inner[placed.tag.start]
+    of_style = [one for one in inside if attribute.value_start <= one.start < attribute.value_end]
+    values = "".join(one.value for one in own_declarations(placed.tag))
+    is_of_values = values.count(STAND_IN) == attribute.value.count(FILLER)
+    if not is_of_values or not all(tree.is_tame(placed.file, one) for one in of_style):
+        return "a dynamic style on an element that rules style"
+    if any(
+        STAND_IN in value and placed.tag.attribute(name) is None
+        for name, value in for_outlook_of(placed.tag)
+    ):
+        return "a dynamic style that Outlook reads from an attribute"
+    return None
 
 
 def _places(
@@ -203,24 +237,6 @@ def _once_each(tree: Tree, changes: Mapping[int, tuple[Edit, ...]]) -> tuple[lis
 def _place(tree: Tree, number: int) -> str:
     placed = tree.page.tags[number]
     return tree.sources[placed.file].place(placed.tag.start)
-
-
-def _sources(tree: Tree, changes: list[Edit]) -> dict[str, str]:
-    by_file: dict[str, list[Edit]] = {}
-    for change in changes:
-        by_file.setdefault(change.file, []).append(change)
-    return {
-        source.name: applied(source.text, by_file.get(source.name, ()))
-        for source in tree.sources.values()
-    }
-
-
-def _template(
-    environment: Environment, tree: Tree, texts: Mapping[str, str], **changed: Any
-) -> Template:
-    files = {name: (text, tree.sources[name].filename, None) for name, text in texts.items()}
-    closed = environment.overlay(loader=FunctionLoader(files.get), **changed)
-    return closed.get_template(tree.name)
 
 
 def _checked(value: object) -> object:

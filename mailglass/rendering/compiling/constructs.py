@@ -107,3 +107,34 @@ def are_whole(found: Sequence[Construct], *, with_blocks: bool = False) -> bool:
         elif one.word not in _HARMLESS:
             return False
     return not awaited
+
+
+def settled(source: str) -> str:
+    """Return the source with its white space control done, so that constructs can be replaced.
+
+    The newlines that Jinja would strip move into the constructs, so every line keeps its number.
+    """
+    parts: list[str] = []
+    at, strips_next = 0, False
+    for one in constructs(source):
+        between, text = source[at : one.start], source[one.start : one.end]
+        if strips_next:
+            between = _moved_back(between, parts)
+        if text[2:3] == "-":
+            kept = between.rstrip()
+            text = f"{text[:2]}{chr(10) * between.count(chr(10), len(kept))}{text[3:]}"
+            between = kept
+        # Of a comment that is but one hyphen, the hyphen was the first.
+        strips_next = text[-3:-2] == "-" and len(text) >= len("{# -#}") - 1
+        parts += (between, text[:-3] + text[-2:] if strips_next else text)
+        at = one.end
+    rest = source[at:]
+    return "".join((*parts, _moved_back(rest, parts) if strips_next else rest))
+
+
+def _moved_back(between: str, parts: list[str]) -> str:
+    """Return a text without the white space it begins with; its newlines go into the part before."""
+    kept = between.lstrip()
+    lines = between.count("\n", 0, len(between) - len(kept))
+    parts[-1] = f"{parts[-1][:-2]}{chr(10) * lines}{parts[-1][-2:]}"
+    return kept

@@ -22,6 +22,7 @@ from mailglass.rendering.compiling.scanning import Tag, scan
 
 MARK: Final = "data-mg-n"
 SELECTORS_KEPT_MAX: Final = 4096
+_NUMBERED: Final = re.compile(rf' {MARK}="(\d+)"(?: [^\s=>"]+="[^"]*")*? style="([^"]*)"')
 _NUMBERS: Final = re.compile(r"mg(\d+)\s*:")
 _PREMAILER_PSEUDO: Final = re.compile(r":first-child|:last-child|:nth-child\([^()]*\)")
 _ONE_AT_A_TIME: Final = threading.Lock()
@@ -56,10 +57,15 @@ def check_engine(engine: Engine) -> None:
         _css_inline()
 
 
-def match(engine: Engine, skeleton: str, selectors: Sequence[str]) -> list[Matched]:
-    """Return the numbered elements of a skeleton with the indices of the selectors they match."""
+def match(
+    engine: Engine, skeleton: str, selectors: Sequence[str], *, with_parents: bool = True
+) -> list[Matched]:
+    """Return the numbered elements of a skeleton with the indices of the selectors they match.
+
+    Without parents, elements that nothing matches may be missing.
+    """
     if engine is Engine.CSS_INLINE:
-        return _by_css_inline(skeleton, selectors)
+        return _by_css_inline(skeleton, selectors, with_parents=with_parents)
     with _ONE_AT_A_TIME:
         return _by_premailer(skeleton, selectors)
 
@@ -79,17 +85,22 @@ def _css_inline() -> Any:
     return css_inline
 
 
-def _by_css_inline(skeleton: str, selectors: Sequence[str]) -> list[Matched]:
+def _by_css_inline(skeleton: str, selectors: Sequence[str], *, with_parents: bool) -> list[Matched]:
     inliner = _css_inline().CSSInliner(
         inline_style_tags=False,
         keep_style_tags=True,
         load_remote_stylesheets=False,
         extra_css="".join(f"{one}{{mg{number}:1}}" for number, one in enumerate(selectors)),
     )
+    html = inliner.inline(skeleton)
+    if not with_parents:
+        return [
+            Matched(int(number), None, _numbers(style)) for number, style in _NUMBERED.findall(html)
+        ]
     found: list[Matched] = []
     above: list[int | None] = [None]
     # What comes back is a serialised tree, so every element but a void one is closed.
-    for piece in scan(inliner.inline(skeleton)):
+    for piece in scan(html):
         if not isinstance(piece, Tag):
             continue
         if piece.is_end:

@@ -1,0 +1,77 @@
+"""``mailglass lint``: what is wrong with mails, before anybody gets them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from mailglass.cli import EXIT_REFUSED
+from mailglass.cli.mailables import mailables
+
+if TYPE_CHECKING:
+    from mailglass.rendering.lint.run import LintReport
+
+_KINDS: Final = ("*.html.jinja", "*.md.jinja", "*.mjml.jinja")
+
+
+@click.command("lint")
+@click.argument("mailable", metavar="[MODULE[:MAILABLE]]", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def command(*, mailable: str | None, as_json: bool) -> None:
+    """Check mails; exit 1 when something must be changed.
+
+    MODULE names the mailables that are checked, each on all of its previews, as they would be sent;
+    without it the sources of the templates in the configured folders are checked. Nothing is sent
+    and no link is followed.
+    """
+    reports = list(_of_folders() if mailable is None else _of_mailables(mailable))
+    if as_json:
+        click.echo(json.dumps({"reports": [one.to_dict() for one in reports]}, indent=2))
+    else:
+        for report in reports:
+            for line in _lines(report):
+                click.echo(line)
+    if any(one.has_errors for one in reports):
+        raise click.exceptions.Exit(EXIT_REFUSED)
+
+
+def _of_mailables(named: str) -> Iterator[LintReport]:
+    from mailglass.rendering.lint.run import lint_mailable
+    from mailglass.rendering.render import renderer_of
+    from mailglass.settings import load_settings
+
+    settings = load_settings()
+    renderer = renderer_of(settings)
+    for kind in mailables(named):
+        yield lint_mailable(renderer, kind, attachments_root=settings.attachments_root)
+
+
+def _of_folders() -> Iterator[LintReport]:
+    from mailglass.rendering.lint.run import lint_file
+    from mailglass.rendering.render import renderer_of
+    from mailglass.settings import load_settings
+
+    settings = load_settings()
+    renderer = renderer_of(settings)
+    names = {
+        path.relative_to(folder).as_posix()
+        for folder in settings.templates
+        for kind in _KINDS
+        for path in folder.rglob(kind)
+    }
+    for name in sorted(names):
+        yield lint_file(renderer, name)
+
+
+def _lines(report: LintReport) -> Iterator[str]:
+    yield f"{report.of}: {len(report.findings) or 'no'} findings"
+    for one in report.findings:
+        yield f"  {one.severity.value:<7}  {one.id:<20}  {one.place}"
+        yield f"      {one.why}"
+        yield f"      {one.fix}"
+    for name, parts in report.weights.items():
+        sizes = ", ".join(f"{part} {size}" for part, size in parts.items() if size)
+        yield f"  bytes of {name}: {sizes}"

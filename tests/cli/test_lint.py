@@ -1,0 +1,96 @@
+"""The command that checks mails."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from front_desk import write_templates
+
+MODULE = """
+from mailglass import Mailable
+
+class Note(Mailable):
+    sender = "shop@shop.example"
+    subject = "Your order"
+    template = "note.html.jinja"
+    name: str = "Zoe"
+
+    def to(self):
+        return "zoe@mail.example"
+
+    @classmethod
+    def previews(cls):
+        return {"default": cls()}
+
+class Dead(Note):
+    template = "dead.html.jinja"
+"""
+GOOD = (
+    '<html lang="en"><head><title>x</title></head><body><div hidden>Left today</div>'
+    "<p>{{ name }}, your order left our house today.</p>LINK</body></html>"
+)
+
+
+def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    (folder / "shop_mails.py").write_text(MODULE, "utf-8")
+    write_templates(
+        folder,
+        note__html=GOOD.replace("LINK", ""),
+        dead__html=GOOD.replace("LINK", '\n<a href="">x</a>'),
+    )
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("MAILGLASS_")}
+    return subprocess.run(
+        [sys.executable, "-c", "from mailglass.cli import main; main()", "lint", *arguments],
+        env=kept | {"MAILGLASS_TEMPLATES": json.dumps([str(folder)])}, cwd=folder,
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+
+
+def test_clean_mail_exits_0(tmp_path: Path) -> None:
+    """And shows how large each part is."""
+    told = _run(tmp_path, "shop_mails:Note")
+    assert told.returncode == 0
+    assert "shop_mails.Note: no findings" in told.stdout
+    assert "bytes of default: html " in told.stdout
+
+
+def test_error_exits_1_with_place_reason_and_fix(tmp_path: Path) -> None:
+    """A pipeline stops; a person sees what to do."""
+    told = _run(tmp_path, "shop_mails")
+    assert told.returncode == 1
+    assert "link_dead" in told.stdout
+    assert "dead.html.jinja line 2" in told.stdout
+    assert "Traceback" not in told.stderr
+
+
+def test_json_is_one_document(tmp_path: Path) -> None:
+    """Each finding has id, severity, place, why and fix."""
+    told = _run(tmp_path, "shop_mails:Dead", "--json")
+    (report,) = json.loads(told.stdout)["reports"]
+    assert told.returncode == 1
+    assert report["of"] == "shop_mails.Dead"
+    assert [sorted(one) for one in report["findings"]] == [
+        ["fix", "id", "place", "severity", "why"]
+    ]
+    assert report["weights"]["default"]["html"] > 0
+
+
+def test_without_a_name_the_sources_are_checked(tmp_path: Path) -> None:
+    """Every template of the configured folders."""
+    write_templates(tmp_path, odd__html="<p title={{ name }}>x</p>")
+    told = _run(tmp_path, "--json")
+    found = {one["of"]: one["findings"] for one in json.loads(told.stdout)["reports"]}
+    assert told.returncode == 1
+    assert [one["id"] for one in found["odd.html.jinja"]] == ["value_unquoted"]
+    assert found["note.html.jinja"] == []
+
+
+def test_unknown_module_is_misuse(tmp_path: Path) -> None:
+    """Exit code 2, and no traceback."""
+    told = _run(tmp_path, "no_such_module")
+    assert told.returncode == 2
+    assert "Traceback" not in told.stderr
