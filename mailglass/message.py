@@ -9,11 +9,11 @@ from datetime import datetime
 from enum import StrEnum, unique
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, Literal, Self
+from typing import Any, Final, Literal, Self, TypeVar
 
 from mailglass import limits
 from mailglass.address import Address, parse_address
-from mailglass.errors import Json
+from mailglass.errors import Json, SendError
 from mailglass.headers import (
     check_content_type,
     check_filename,
@@ -25,6 +25,9 @@ from mailglass.headers import (
 
 PROVIDER_BYTES_MAX: Final = 256 * 1024
 """The variables of a stored template, and the options for the provider, each as JSON."""
+
+_PAIR: Final = 2
+_Member = TypeVar("_Member", bound=StrEnum)
 
 AddressLike = str | Address
 """An addr-spec or a ``Name <addr-spec>`` mailbox (RFC 5322 §3.4), or one already parsed."""
@@ -131,6 +134,8 @@ class Attachment:
         """Refuse a wrong name or type, and an attachment with two sources or none."""
         check_filename(self.filename)
         check_content_type(self.content_type)
+        if self.content is not None and not isinstance(self.content, bytes):
+            raise _wrong_kind("an attachment's content", "bytes")
         if self.content_id is not None:
             check_token("content id", self.content_id, allow="@")
         if (self.content is None) == (self.path is None):
@@ -228,11 +233,11 @@ class Message:
         put("subject", subject)
         put("text", text)
         put("html", html)
-        put("headers", tuple(headers.items() if isinstance(headers, Mapping) else headers))
-        put("attachments", tuple(attachments))
-        put("stream", Stream(stream))
-        put("tags", tuple(tags))
-        put("metadata", MappingProxyType(dict(metadata or {})))
+        put("headers", _pairs("headers", headers))
+        put("attachments", _many("attachments", attachments))
+        put("stream", _member(Stream, stream))
+        put("tags", _many("tags", tags))
+        put("metadata", MappingProxyType(dict(_pairs("metadata", metadata or {}))))
         put("tracking", tracking)
         put("mailable", mailable)
         put("authenticates", authenticates)
@@ -240,7 +245,7 @@ class Message:
         put("idempotency_key", idempotency_key)
         put("expires_at", _moment("expires_at", expires_at))
         put("send_at", _moment("send_at", send_at))
-        put("on_unknown", on_unknown)
+        put("on_unknown", None if on_unknown is None else _member(OnUnknown, on_unknown))
         put("unsubscribe", unsubscribe)
         put("ordering_key", ordering_key)
         put("stored_template", stored_template)
@@ -257,6 +262,7 @@ class Message:
         )
 
     def _check(self) -> None:
+        _check_kinds(self)
         _check_recipients(self)
         check_text("subject", self.subject, chars_max=limits.SUBJECT_CHARS_MAX)
         _check_bodies(self)
@@ -280,15 +286,56 @@ class Message:
 
 
 def _address(value: AddressLike) -> Address:
+    if not isinstance(value, str | Address):
+        raise _wrong_kind("an address", "text")
     return value if isinstance(value, Address) else parse_address(value)
 
 
 def _addresses(value: AddressLike | Iterable[AddressLike]) -> tuple[Address, ...]:
-    many = (value,) if isinstance(value, str | Address) else value
+    many = (value,) if isinstance(value, str | Address) else _many("addresses", value)
     return tuple(_address(one) for one in many)
 
 
+def _wrong_kind(what: str, kind: str) -> SendError:
+    return refuse(f"{what} is not {kind}", code="wrong_type")
+
+
+def _many(name: str, value: Any) -> tuple[Any, ...]:
+    """Return a collection as a tuple; a single text is a mistake, not a collection of letters."""
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise _wrong_kind(name, "a list")
+    return tuple(value)
+
+
+def _pairs(
+    name: str, value: Mapping[str, str] | Iterable[tuple[str, str]]
+) -> tuple[tuple[str, str], ...]:
+    many = _many(name, value.items() if isinstance(value, Mapping) else value)
+    if any(not isinstance(one, tuple | list) or len(one) != _PAIR for one in many):
+        raise _wrong_kind(name, "a mapping or a list of pairs")
+    return tuple((one[0], one[1]) for one in many)
+
+
+def _member(kind: type[_Member], value: str) -> _Member:
+    try:
+        return kind(value)
+    except ValueError:
+        names = ", ".join(one.value for one in kind)
+        raise _wrong_kind(f"a {kind.__name__}", f"one of {names}") from None
+
+
+def _check_kinds(message: Message) -> None:
+    """Refuse what Python took and no mail can hold, before it fails somewhere deep."""
+    for name, (kind, what) in _KINDS.items():
+        if not isinstance(getattr(message, name), kind):
+            raise _wrong_kind(name, what)
+    if any(not isinstance(one, Attachment) for one in message.attachments):
+        raise _wrong_kind("an attachment", "an Attachment")
+
+
 def _moment(name: str, value: datetime | None) -> datetime | None:
+    if value is not None and not isinstance(value, datetime):
+        raise _wrong_kind(name, "a datetime")
     if value is not None and value.tzinfo is None:
         raise refuse(f"{name} has no time zone", code="naive_datetime")
     return value
@@ -363,3 +410,23 @@ def _check_labels(message: Message) -> None:
             check_text(name, value, chars_max=limits.IDEMPOTENCY_KEY_CHARS_MAX)
             if not value:
                 raise refuse(f"{name} is empty", code="empty_key")
+
+
+_TEXT_OR_NONE: Final = (str | None, "text")
+_YES_OR_NO: Final = (bool, "True or False")
+_KINDS: Final[Mapping[str, tuple[Any, str]]] = MappingProxyType(
+    {
+        "subject": (str, "text"),
+        "text": _TEXT_OR_NONE,
+        "html": _TEXT_OR_NONE,
+        "mailable": _TEXT_OR_NONE,
+        "locale": _TEXT_OR_NONE,
+        "idempotency_key": _TEXT_OR_NONE,
+        "ordering_key": _TEXT_OR_NONE,
+        "authenticates": _YES_OR_NO,
+        "unsubscribe": _YES_OR_NO,
+        "tracking": (Tracking, "a Tracking"),
+        "stored_template": (StoredTemplate | None, "a StoredTemplate"),
+    }
+)
+"""What each field must be, where its own check would not say so."""

@@ -178,3 +178,55 @@ def test_neither_message_nor_parts_show_what_they_hold() -> None:
         stored_template=StoredTemplate(id="t", variables={"a": "canary"}),
     )
     assert "canary" not in f"{message!r}{message.attachments!r}{message.stored_template!r}"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"text": 123},
+        {"text": b"bytes"},
+        {"html": ["<p>"]},
+        {"subject": None},
+        {"stream": "nope"},
+        {"stream": None},
+        {"on_unknown": "maybe"},
+        {"tags": "abc"},
+        {"tags": 5},
+        {"to": 5},
+        {"to": [5]},
+        {"to": None},
+        {"sender": 5},
+        {"cc": [None]},
+        {"headers": 5},
+        {"headers": "X-Order: 7"},
+        {"headers": [("X-Order",)]},
+        {"headers": [7]},
+        {"metadata": "abc"},
+        {"metadata": ["ab"]},
+        {"attachments": ["file.pdf"]},
+        {"attachments": "file.pdf"},
+        {"tracking": True},
+        {"authenticates": "yes"},
+        {"unsubscribe": 1},
+        {"mailable": 7},
+        {"locale": 7},
+        {"send_at": "tomorrow"},
+        {"expires_at": 7},
+        {"idempotency_key": 7},
+        {"ordering_key": b"k"},
+        {"stored_template": "welcome"},
+    ],
+    ids=str,
+)
+def test_an_argument_of_the_wrong_type_is_a_typed_error(wrong: dict[str, Any]) -> None:
+    """A slip in application code reads as one, names the field and never shows its value."""
+    with pytest.raises(SendError) as caught:
+        note(**wrong)
+    assert caught.value.code == "wrong_type"
+
+
+def test_an_attachment_holds_bytes() -> None:
+    """Text has to be encoded by who knows how."""
+    with pytest.raises(SendError) as caught:
+        Attachment(filename="a.txt", content="text")  # type: ignore[arg-type]  # what is refused
+    assert caught.value.code == "wrong_type"
