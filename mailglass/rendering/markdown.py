@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from jinja2 import Environment, Template
-from markdown_it import MarkdownIt
-from markdown_it.tree import SyntaxTreeNode
 from markupsafe import Markup, escape
 
 from mailglass.rendering.components import Theme, safe_url
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+    from markdown_it.tree import SyntaxTreeNode
 
 SUFFIX: Final = ".md.jinja"
 FRAME: Final = "mailglass/markdown.html.jinja"
@@ -45,6 +47,8 @@ def page(environment: Environment, template: Template, variables: dict[str, obje
     without a title the first heading is it. Jinja's own errors come through.
     """
     text, said = _rendered(template, variables)
+    from markdown_it.tree import SyntaxTreeNode  # noqa: PLC0415 - only for mails in Markdown
+
     tree = SyntaxTreeNode(_parser().parse(text))
     first = next((one for one in tree.walk() if one.type == "heading"), None)
     title = said.get("title") or (_words(first) if first is not None else "")
@@ -65,6 +69,8 @@ def _rendered(template: Template, variables: dict[str, object]) -> tuple[str, di
 
 
 def _parser() -> MarkdownIt:
+    from markdown_it import MarkdownIt  # noqa: PLC0415 - only for mails in Markdown
+
     options = {"html": False, "linkify": False, "maxNesting": NESTED_MAX}
     return MarkdownIt("commonmark", options).enable(["table", "strikethrough"])
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import re
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import CodeType
 from typing import Any, Final
 
 from jinja2 import BaseLoader, Environment, Template, nodes
@@ -160,7 +162,10 @@ def _with_variants(
 
 
 class _Trees(BaseLoader):
-    """Compiles the trees that it is given; what was never read comes from the files."""
+    """Compiles the trees that it is given; what was never read comes from the files.
+
+    A tree is let go once it is compiled: it is several times as large as its code.
+    """
 
     def __init__(
         self,
@@ -168,7 +173,9 @@ class _Trees(BaseLoader):
         filenames: Mapping[str, str | None],
         files: Environment,
     ) -> None:
-        self._trees = trees
+        self._trees = dict(trees)
+        self._codes: dict[str, CodeType] = {}
+        self._lock = threading.Lock()
         self._filenames = filenames
         self._files = files
 
@@ -187,8 +194,11 @@ class _Trees(BaseLoader):
         globals: Any = None,  # noqa: A002 - Jinja's name
     ) -> Template:
         """Compile a tree."""
-        tree = self._trees.get(name)
-        if tree is None:
+        with self._lock:
+            if name in self._trees:
+                tree = self._trees.pop(name)
+                self._codes[name] = environment.compile(tree, name, self._filenames[name])
+            code = self._codes.get(name)
+        if code is None:
             return super().load(environment, name, globals)
-        code = environment.compile(tree, name, self._filenames[name])
         return environment.template_class.from_code(environment, code, globals or {}, None)
