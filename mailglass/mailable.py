@@ -72,6 +72,10 @@ class Mailable(BaseModel):
         """Return pairs that come back with the provider's events."""
         return {}
 
+    def recipient_locale(self) -> str | None:
+        """Return the recipient's language, such as ``de`` or ``pt-BR``; None means the class's own."""
+        return None
+
     def idempotency_key(self) -> str | None:
         """Return a key under which this mail is accepted once, or None."""
         return None

@@ -10,6 +10,7 @@ Chromium is found as ``chromium``, ``chromium-browser`` or ``google-chrome`` on 
 the variable CHROMIUM. On Debian and Ubuntu: ``apt-get install chromium``.
 """
 
+# ruff: noqa: INP001 - a script beside others
 from __future__ import annotations
 
 import base64

@@ -10,7 +10,7 @@ from decimal import Decimal
 from gettext import NullTranslations
 from io import BytesIO
 from pathlib import Path
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from babel import Locale, UnknownLocaleError
 from babel.dates import format_date, format_datetime, format_time
@@ -35,13 +35,6 @@ _MARKS: Final = re.compile(r"[<&]")
 
 Number: TypeAlias = "int | float | Decimal | str"
 Style: TypeAlias = Literal["short", "medium", "long", "full"]
-
-
-class Localised(Protocol):
-    """A mailable that knows its recipient's language; without it the class's ``locale`` counts."""
-
-    def recipient_locale(self) -> str | None:
-        """Return a locale such as ``de`` or ``pt-BR``, or None for the class's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

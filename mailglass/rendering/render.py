@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 from mailglass.errors import ConfigError, ConfigErrorType
 from mailglass.mailable import Mailable
@@ -13,7 +13,7 @@ from mailglass.message import Message
 from mailglass.rendering.compiling.compiled import Mode, TemplateReport
 from mailglass.rendering.compiling.engines import Engine, check_engine
 from mailglass.rendering.components import Theme
-from mailglass.rendering.i18n import Language, Localised, language
+from mailglass.rendering.i18n import Language, language
 from mailglass.rendering.templates import Templates
 from mailglass.settings import Settings
 
@@ -179,11 +179,7 @@ class Renderer:
 
 
 def _locale_of(mailable: Mailable) -> str | None:
-    kind = type(mailable)
-    # isinstance with a protocol costs as much as rendering a small mail.
-    if not hasattr(kind, "recipient_locale"):
-        return kind.locale
-    return cast("Localised", mailable).recipient_locale() or kind.locale
+    return mailable.recipient_locale() or type(mailable).locale
 
 
 def _first_difference(kind: type[Mailable], templates: Templates) -> str | None:

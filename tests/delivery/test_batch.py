@@ -147,6 +147,37 @@ def test_a_suppressed_mail_of_a_batch_is_the_delivery_that_records_it(database_u
         assert [event.type.value for event in mail.events(refused.id)] == ["suppressed"]
 
 
+class Spoken(Greeting):
+    """A mailable that knows its recipient's language."""
+
+    subject = "{{ _('Hello') }}"
+    language: str | None = None
+
+    def recipient_locale(self) -> str | None:
+        """Return it."""
+        return self.language
+
+
+def test_two_recipients_of_a_batch_may_have_two_languages(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Each mail is frozen in its own, and the message says which."""
+    folder = write_templates(tmp_path, greeting__html="<p>{{ _('Hello') }}</p>")
+    words = folder / "de" / "LC_MESSAGES"
+    words.mkdir(parents=True)
+    (words / "messages.po").write_text(
+        'msgid ""\nmsgstr "Content-Type: text/plain; charset=utf-8\\n"\n\n'
+        'msgid "Hello"\nmsgstr "Grüß dich"\n',
+        "utf-8",
+    )
+    fake = FakeAdapter()
+    with front_desk(database_url, fake, templates=(folder,), catalogues=(folder,)) as mail:
+        mail.deliver_many([Spoken(language="de"), Spoken()])
+        mail.dispatch_due()
+    told = {(one.message.locale, one.message.subject) for one in fake.sent}
+    assert told == {("de", "Grüß dich"), (None, "Hello")}
+
+
 def test_a_limit_that_runs_out_refuses_the_rest(database_url: str) -> None:
     """Tokens are taken in order."""
     with front_desk(database_url, rate_limit_per_domain=RateLimit(capacity=3, per_s=0.001)) as mail:
