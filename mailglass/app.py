@@ -28,6 +28,7 @@ from mailglass.delivery.outbox import Outbox
 from mailglass.delivery.outcome import Jitter
 from mailglass.delivery.record import Report, record
 from mailglass.delivery.sweep import Sweeper, Swept
+from mailglass.delivery.wake_up import wake_up_of
 from mailglass.errors import (
     ConfigError,
     ConfigErrorType,
@@ -45,31 +46,16 @@ from mailglass.ledger.suppressions import Suppressions
 from mailglass.mailable import Mailable
 from mailglass.message import Message
 from mailglass.preflight import Check, Context, Phase
-from mailglass.preflight.attachments import attachments_are_allowed
-from mailglass.preflight.rate_limit import rate_is_within_limits
-from mailglass.preflight.stream_policy import stream_rules_are_kept
-from mailglass.preflight.suppression import no_recipient_is_suppressed
-from mailglass.preflight.tenant import tenant_is_stamped
-from mailglass.preflight.tracking_guard import no_tracking_on_auth_mail
+from mailglass.preflight.standard import CHECKS
 from mailglass.rendering.attachments import load_attachments
 from mailglass.rendering.render import renderer_of
 from mailglass.settings import Settings, load_settings
 from mailglass.suppression import Suppression
-from mailglass.telemetry import Signal, report
+from mailglass.telemetry import Signal, export_by_otel, report
 from mailglass.tenancy import ContextTenancy, Tenancy, tenant
 
 if TYPE_CHECKING:
     from mailglass.ledger.embedded import EmbeddedServer
-
-CHECKS: Final[tuple[Check, ...]] = (
-    tenant_is_stamped,
-    no_tracking_on_auth_mail,
-    attachments_are_allowed,
-    no_recipient_is_suppressed,
-    rate_is_within_limits,
-    stream_rules_are_kept,
-)
-"""Preflight, in order; give ``checks=(*CHECKS, yours)`` to add one."""
 
 DEFAULT_ADAPTER: Final = "default"
 
@@ -117,6 +103,7 @@ class Mailglass:
         self.settings = settings
         self.database = database
         self._embedded = embedded
+        self._at_close: list[Callable[[], None]] = []
         self._adapters = dict(adapters or {DEFAULT_ADAPTER: adapter_from(settings)})
         self._tenancy = tenancy or ContextTenancy(settings.default_tenant)
         self._checks = tuple(checks)
@@ -149,7 +136,6 @@ class Mailglass:
             jitter=jitter or partial(secrets.SystemRandom().uniform, 0.0),
             lease_s=max(one.capabilities.lease_s for one in self._adapters.values()),
         )
-
         self._enqueue: Enqueue = enqueue or (lambda _message_ids: self.store.ring())
         self._sweeper = Sweeper(store=self.store, adapters=self._adapters, settings=settings)
         self.outbox = Outbox(store=self.store)
@@ -178,9 +164,21 @@ class Mailglass:
             given.get("database_url"), settings, folder=embedded_folder
         )
         try:
-            return cls(
-                settings, database=choice, adapters=adapters, tenancy=tenancy, embedded=embedded
+            wake = wake_up_of(settings, tenancy)
+            mail = cls(
+                settings,
+                database=choice,
+                adapters=adapters,
+                tenancy=tenancy,
+                enqueue=wake,
+                embedded=embedded,
             )
+            if wake is not None:
+                wake.bind(mail)
+                mail._at_close.append(wake.close)
+            if settings.otel:
+                export_by_otel()
+            return mail  # noqa: TRY300 - what fails above must stop the embedded server
         except BaseException:
             if embedded is not None:
                 embedded.stop()
@@ -188,6 +186,8 @@ class Mailglass:
 
     def close(self) -> None:
         """Close the connections to the database and the providers, and an embedded server."""
+        for end in self._at_close:
+            end()
         for adapter in self._adapters.values():
             adapter.close()
         self.store.close()

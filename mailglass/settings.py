@@ -26,6 +26,8 @@ _NOT_SETTINGS: Final = (
 _FIELD_IN_ERROR: Final = re.compile(r'field "(\w+)"')
 
 
+_BROKERS: Final = ("stub://", "redis://", "rediss://", "amqp://", "amqps://")
+
 Text = Annotated[str, Field(min_length=1)]
 Secret = Annotated[SecretStr, Field(min_length=1)]
 
@@ -163,6 +165,14 @@ class Settings(BaseSettings):
     attachments_root: Path | None = None
     """The only folder that attachment paths may name files in."""
 
+    broker_url: Secret | None = None
+    """``redis://…`` or ``amqp://…`` (with TLS ``rediss``, ``amqps``), or ``stub://`` for threads of this
+    process; None: workers hear of mail from Postgres."""
+    broker_prometheus: bool = False
+    """Let dramatiq's own middleware count messages, at port 9191 of this host."""
+    otel: bool = False
+    """Export spans and counters by OpenTelemetry; needs the extra ``otel``."""
+
     default_tenant: Text | None = "default"
     """Used where no tenant is set; None, in code, makes every call without one a TenancyError."""
 
@@ -235,6 +245,18 @@ class Settings(BaseSettings):
                 type=ConfigErrorType.CONFLICTING,
                 key="retry_base_s",
                 hint="Make retry_base_s at most retry_cap_s.",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _broker_is_one_we_know(self) -> Self:
+        url = self.broker_url
+        if url is not None and not url.get_secret_value().startswith(_BROKERS):
+            raise ConfigError(
+                "the broker's URL begins with none of " + ", ".join(_BROKERS),
+                type=ConfigErrorType.INVALID,
+                key="broker_url",
+                hint="Look at MAILGLASS_BROKER_URL; without one, workers hear of mail from Postgres.",
             )
         return self
 

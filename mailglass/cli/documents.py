@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import click
 
+from mailglass.errors import SendError
 from mailglass.message import Attachment, Message, StoredTemplate, Tracking
 from mailglass.webhook import HeaderMap, WebhookRequest
 
@@ -145,6 +146,10 @@ def message(document: Mapping[str, Any]) -> Message:
         )
     except (TypeError, ValueError, AttributeError, KeyError):
         raise click.UsageError("the file describes no message: look at --help") from None
+    except SendError as error:
+        if error.code != "wrong_type":
+            raise
+        raise click.UsageError(f"the file describes no message: {error}") from None
 
 
 def _refuse_unknown(document: Mapping[str, Any], known: frozenset[str]) -> None:

@@ -50,7 +50,7 @@ from mailglass.suppression import (
     SuppressionScope,
     asked_values,
 )
-from mailglass.telemetry import Signal, report
+from mailglass.telemetry import Signal, SpanName, report, span
 
 CLAIM_WAIT_S_MAX: Final = 30.0
 """How long a claim may wait for its turn; the lease holds that much more than the adapter needs."""
@@ -103,8 +103,13 @@ class Dispatcher:
         claim = self.claim(tenant_id, message_id)
         if claim is None:
             return None
-        attempt = self.attempt(claim)
-        self.finalize([attempt])
+        with span(SpanName.ATTEMPT) as step:
+            step.note(tenant_id=tenant_id, message_id=message_id, stream=claim.stream.value)
+            attempt = self.attempt(claim)
+            step.note(provider=attempt.provider, attempt=claim.attempt)
+        with span(SpanName.FINALIZE) as step:
+            step.note(tenant_id=tenant_id, message_id=message_id, count=1)
+            self.finalize([attempt])
         return attempt.error
 
     def claim(self, tenant_id: str, message_id: UUID) -> Claim | None:

@@ -18,7 +18,7 @@ from mailglass.ledger.store import Store
 from mailglass.message import Message
 from mailglass.preflight import Check, Context, Phase, run
 from mailglass.preflight.suppression import erasure_key_of
-from mailglass.telemetry import Signal, report
+from mailglass.telemetry import Signal, SpanName, report, span
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +62,20 @@ class Intake:
             MailglassError: any other refusal; nothing was written.
 
         """
+        with span(SpanName.QUEUE) as step:
+            step.note(tenant_id=tenant_id, stream=message.stream.value, count=1)
+            queued = self._queue(tenant_id, message)
+            step.note(message_id=queued.message_id)
+        if queued.is_new:
+            report(
+                Signal.QUEUED,
+                tenant_id=tenant_id,
+                message_id=queued.message_id,
+                stream=message.stream.value,
+            )
+        return queued
+
+    def _queue(self, tenant_id: str, message: Message) -> Queued:
         known = self._first_of_key(tenant_id, message)
         if known is not None:
             return known
@@ -86,6 +100,11 @@ class Intake:
         An item ends with a delivery or with an error, one refused by suppression with both, and one
         refused mail holds up no other.
         """
+        with span(SpanName.QUEUE) as step:
+            step.note(tenant_id=tenant_id, count=len(items))
+            self._queue_many(tenant_id, items)
+
+    def _queue_many(self, tenant_id: str, items: Sequence[Item]) -> None:
         ready = [(item, item.message) for item in items if item.message is not None]
         keys = {one.idempotency_key for _, one in ready if one.idempotency_key is not None}
         known = self.store.deliveries_of_keys(tenant_id, sorted(keys))

@@ -111,7 +111,7 @@ def stream_policy(
 ) -> Check:
     """Return the check with rules of your own after those of mailglass.
 
-    Give it in place of the last of ``mailglass.app.CHECKS``. No rule is taken away by it.
+    Give it in place of the last of ``mailglass.preflight.standard.CHECKS``. No rule is taken away by it.
     """
     asked = {one: (*rules.get(one, ()), *more.get(one, ())) for one in Stream}
 

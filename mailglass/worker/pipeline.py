@@ -16,6 +16,7 @@ from mailglass.ledger.rows import Claim
 from mailglass.message import Stream
 from mailglass.telemetry import Signal, report
 from mailglass.tenancy import tenant
+from mailglass.worker import steps
 from mailglass.worker.lanes import Lanes
 
 _TROUBLE_WAIT_S: Final = 5.0
@@ -96,7 +97,7 @@ class _Run:
     def _once(self) -> None:
         try:
             if time.monotonic() - self.swept_at >= self.worker.sweep_every_s:
-                self.worker.mail.sweep()
+                steps.sweep(self.worker.mail)
                 self.swept_at = time.monotonic()
             claimed = self._claim()
             self._collect(wait_s=0.0 if claimed and not self.in_flight else self.worker.poll_s)
@@ -123,10 +124,10 @@ class _Run:
             elif is_busy:
                 continue
             if room > 0:
-                self._start(mail.dispatcher.claim_due(stream, limit=min(room, _GROUP_MAX)))
+                self._start(steps.claim_due(mail, stream, limit=min(room, _GROUP_MAX)))
         room = 0 if is_busy else threads + ahead - len(self.in_flight)
         for tenant_id, message_id in mail.store.due_in_order(limit=room) if room > 0 else ():
-            claim = mail.dispatcher.claim(tenant_id, message_id)
+            claim = steps.claim(mail, tenant_id, message_id)
             self._start(() if claim is None else (claim,))
         return len(self.in_flight) - before
 
@@ -154,7 +155,7 @@ class _Run:
         """Write what came of attempts; they are kept until the database has them."""
         if not self.unwritten:
             return
-        self.worker.mail.dispatcher.finalize(self.unwritten)
+        steps.finalize(self.worker.mail, self.unwritten)
         for one in self.unwritten:
             self.in_flight.discard((str(one.claim.message_id), one.claim.token))
         self.tried += len(self.unwritten)
@@ -170,7 +171,7 @@ class _Run:
             claim, suppressions = job
             try:
                 with tenant(claim.tenant_id):
-                    attempt = self.worker.mail.dispatcher.attempt(claim, suppressions)
+                    attempt = steps.attempt(self.worker.mail, claim, suppressions)
             except BaseException as error:  # noqa: BLE001 - one mail's bug ends no worker; its claim is left to the sweep
                 self.in_flight.discard((str(claim.message_id), claim.token))
                 report(

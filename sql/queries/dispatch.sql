@@ -70,6 +70,10 @@ with named as (
       and m.state = 'queued' and not m.held
       and m.run_at <= clock_timestamp()
       and (m.expires_at is null or m.expires_at > clock_timestamp())
+      and (m.ordering_key is null or not exists (
+          select from mailglass.messages o
+          where o.tenant_id = m.tenant_id and o.ordering_key = m.ordering_key
+            and o.state = 'queued' and not o.held and (o.run_at, o.id) < (m.run_at, m.id)))
     for update skip locked
 ), waiting as (
     select m.id

@@ -6,8 +6,8 @@ import pytest
 
 from front_desk import BULK, front_desk, note, rows
 from mailglass import Message, Stream, StreamPolicyError
-from mailglass.app import CHECKS
 from mailglass.preflight import Context, Phase
+from mailglass.preflight.standard import CHECKS
 from mailglass.preflight.stream_policy import (
     ONE_CLICK,
     RULES,

@@ -13,11 +13,12 @@ import psycopg
 from mailglass import DispatchState, EventType, Mailable, Mailglass, Message
 from mailglass.adapters import Adapter
 from mailglass.adapters.fake import FakeAdapter
-from mailglass.app import CHECKS, Enqueue
+from mailglass.app import Enqueue
 from mailglass.errors import Json
 from mailglass.ledger.database import DatabaseChoice
 from mailglass.ledger.rows import Claim
 from mailglass.preflight import Check
+from mailglass.preflight.standard import CHECKS
 from mailglass.settings import load_settings
 
 HERE = "1 Harbour Street, Dublin"

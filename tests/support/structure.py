@@ -46,6 +46,9 @@ OWNERS: dict[str, frozenset[str]] = {
     "starlette": frozenset({"web"}),
     "httpx2": frozenset({"adapters"}),
     "httpcore2": frozenset({"adapters"}),
+    "dramatiq": frozenset({"worker"}),
+    "redis": frozenset({"worker"}),
+    "opentelemetry": frozenset({"telemetry"}),
     "uuid_utils": frozenset({"ids"}),
 }
 """Each third-party package has one owner; a package that is not here may not be imported."""
