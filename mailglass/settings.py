@@ -153,7 +153,7 @@ class Settings(BaseSettings):
 
     provider_options: dict[str, Secret | tuple[Secret, ...]] = Field(default_factory=dict)
     """What the adapter of a provider with an API takes: ``{"server_token": "…"}``; ``mailglass
-    adapters PROVIDER`` lists it. All values count as secrets."""
+    adapters --json`` lists it. All values count as secrets."""
 
     templates: tuple[Path, ...] = ()
     """Folders with templates, searched in order before the folders beside the mailables."""
