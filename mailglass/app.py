@@ -24,7 +24,7 @@ from mailglass.delivery.dispatch import Dispatcher
 from mailglass.delivery.finish import Finishing
 from mailglass.delivery.intake import Intake
 from mailglass.delivery.leave import unsubscribe
-from mailglass.delivery.outbox import Outbox
+from mailglass.delivery.outbox import Outbox, is_cancelled_for_all
 from mailglass.delivery.outcome import Jitter
 from mailglass.delivery.record import Report, record
 from mailglass.delivery.sweep import Sweeper, Swept
@@ -369,17 +369,17 @@ class Mailglass:
         return await asyncio.to_thread(self.dispatch, delivery_id)
 
     def cancel(self, delivery_id: UUID) -> bool:
-        """Cancel what of a delivery's message has not left; True when no recipient got or gets it.
+        """Cancel what of a delivery's message has not left; True when this kept it from everybody.
 
-        False means that it has left or is leaving, for every recipient or for some: those for whom
-        it still waited are cancelled all the same.
+        False means that somebody has it, is getting it or may have it, or that it was cancelled before.
+        Those for whom it still waited are cancelled all the same.
         """
         tenant_id = self._tenancy.current()
-        message_id = self._known(tenant_id, delivery_id).message_id
+        found = self._known(tenant_id, delivery_id)
         state = self._close_queued(
-            tenant_id, message_id, DispatchState.CANCELLED, EventType.CANCELLED
+            tenant_id, found.message_id, DispatchState.CANCELLED, EventType.CANCELLED
         )
-        return state is DispatchState.CANCELLED
+        return is_cancelled_for_all(self.store, found, state)
 
     def delivery(self, delivery_id: UUID) -> Delivery | None:
         """Return a delivery of the current tenant, or None."""

@@ -56,13 +56,13 @@ class Outbox:
         self._alter(delivery_id, EventType.RESCHEDULED, actor, run_at=at)
 
     def cancel(self, delivery_id: UUID, *, actor: str) -> bool:
-        """Cancel what of the message has not left; True when no recipient got or gets it."""
+        """Cancel what of the message has not left; True when this kept it from everybody."""
         found = self._found(delivery_id)
         move = _by_hand(
             DispatchState.QUEUED, DispatchState.CANCELLED, EventType.CANCELLED, _actor(actor)
         )
         state = self.store.move_messages([Pending(id=found.message_id)], move)
-        return state.get(found.message_id) is DispatchState.CANCELLED
+        return is_cancelled_for_all(self.store, found, state.get(found.message_id))
 
     def settle(self, delivery_id: UUID, *, was_sent: bool, actor: str) -> None:
         """Say what became of an unknown message: the provider has it, or it does not.
@@ -71,7 +71,8 @@ class Outbox:
         """
         found = self._found(delivery_id)
         state = DispatchState.SENT if was_sent else DispatchState.FAILED
-        move = _by_hand(DispatchState.UNKNOWN, state, EventType.RECONCILED, _actor(actor))
+        about = _actor(actor) | {"was_sent": was_sent}
+        move = _by_hand(DispatchState.UNKNOWN, state, EventType.RECONCILED, about)
         if not self.store.move_messages([Pending(id=found.message_id)], move):
             raise _not_in_a_state_for_it(found)
 
@@ -143,6 +144,21 @@ class Outbox:
                 delivery_id=delivery_id,
             )
         return found
+
+
+def is_cancelled_for_all(store: Store, one: Delivery, state: DispatchState | None) -> bool:
+    """Tell whether a message that was just cancelled can have reached nobody.
+
+    One that was put back after an attempt of unknown end may have arrived all the same.
+    """
+    if state is not DispatchState.CANCELLED:
+        return False
+    everyone = store.deliveries_of_message(one.tenant_id, one.message_id)
+    return not any(
+        event.type is EventType.OUTCOME_UNKNOWN
+        for each in everyone
+        for event in store.events_of_delivery(one.tenant_id, each.id)
+    )
 
 
 def _by_hand(

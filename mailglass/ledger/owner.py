@@ -79,7 +79,7 @@ class OwnerSession:
 
 def _locked_key(connection: Connection) -> int | None:
     """Take a lock that nobody else has, or return None behind a pooler of transactions."""
-    key = secrets.randbits(_KEY_BITS)
+    key = secrets.randbits(_KEY_BITS) or 1  # 0 stands for an attempt that has ended
     row = connection.execute(
         "select pg_try_advisory_lock(%s::bigint) as is_taken, pg_backend_pid() as pid", [key]
     ).fetchone()

@@ -196,6 +196,7 @@ with asked as (
 )
 update mailglass.messages m
 set state = folded.state,
+    owner_key = 0,  -- nobody's lock: whoever wrote this is not sending any more
     attempts = m.attempts - case when held.counts then 0 else 1 end,
     run_at = case when folded.state = 'queued'
         then clock_timestamp() + make_interval(secs => held.retry_in_s) else m.run_at end,
@@ -295,7 +296,8 @@ select m.id, m.tenant_id, m.token, m.adapter_ref,
        coalesce(m.expires_at <= clock_timestamp(), false) as is_expired,
        m.on_unknown,
        extract(epoch from clock_timestamp() - m.lease_until)::double precision as lease_over_for_s,
-       coalesce(m.owner_server_start = pg_postmaster_start_time() and not pg_is_in_recovery()
+       coalesce(m.owner_key = 0
+           or m.owner_server_start = pg_postmaster_start_time() and not pg_is_in_recovery()
            and not exists (
                select from pg_catalog.pg_locks l
                where l.locktype = 'advisory' and l.objsubid = 1

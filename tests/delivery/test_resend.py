@@ -105,6 +105,26 @@ def test_while_the_senders_session_lives_nothing_is_concluded(database_url: str)
         assert next(one for one in swept if one != Swept()) == Swept(requeued=1)
 
 
+def test_an_attempt_that_ended_is_nobodys_any_more(database_url: str) -> None:
+    """T8: a worker that has written that it does not know is not sending, though it lives."""
+    fake = FakeAdapter(search_lag_s=0.0)
+    with front_desk(database_url, fake) as mail:
+        fake.next(FakeMode.UNKNOWN_TIMEOUT)
+        delivery = mail.deliver_later(note(on_unknown=OnUnknown.RESEND))
+        mail.dispatch_message(delivery.tenant_id, delivery.message_id)
+        _sql(database_url, "update mailglass.messages set lease_until = now() - interval '1 s'")
+        assert mail.sweep() == Swept(requeued=1)
+
+
+def test_a_mail_that_may_have_left_is_not_called_cancelled(database_url: str) -> None:
+    """T12: put back after an unknown end it waits again, and yet the provider has it."""
+    fake = FakeAdapter(honours_idempotency_key=True)
+    with _abandoned(database_url, fake, FakeMode.ACCEPTED_THEN_CRASH) as (mail, delivery_id):
+        assert mail.sweep().requeued == 1
+        assert not mail.cancel(delivery_id)
+        assert _state(mail, delivery_id) is DispatchState.CANCELLED
+
+
 CONDITIONS = {
     "before a restart of Postgres": "owner_server_start = owner_server_start - interval '1 day'",
     "behind a pooler": "owner_key = null",
