@@ -18,6 +18,7 @@ _COMMANDS: Final = {
     "demo": "Send real mail through a real SMTP server on this machine.",
     "dkim": "Make DKIM keys and show their DNS records.",
     "events": "Show the history of a delivery.",
+    "ledger": "Check that deliveries are what their events say.",
     "lint": "Check mails before anybody gets them; exit 1 when something must be changed.",
     "migrate": "Bring the database's schema up to date.",
     "outbox": "Look at mail that has not left, and steer it.",
