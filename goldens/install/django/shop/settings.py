@@ -1,0 +1,11 @@
+SECRET_KEY = "not a secret"
+INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth"]
+DATABASES = {}
+USE_TZ = True
+
+# >>> mailglass settings: changes inside are kept; remove the marks to own it
+INSTALLED_APPS = [*INSTALLED_APPS, "mailglass.contrib.django"]
+EMAIL_BACKEND = "mailglass.contrib.django.EmailBackend"
+# Names as in MAILGLASS_… variables, in small letters; variables fill what is not given here.
+MAILGLASS: dict[str, object] = {}
+# <<< mailglass settings

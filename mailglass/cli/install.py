@@ -1,0 +1,79 @@
+"""``mailglass install``: writes a mailing package into an application, or brings one up to date."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mailglass.cli import EXIT_REFUSED
+
+if TYPE_CHECKING:
+    from mailglass.installer import Plan, Project
+
+_FRAMEWORKS = ("django", "flask", "fastapi", "starlette", "plain")
+
+
+@click.command("install")
+@click.option("--framework", type=click.Choice(_FRAMEWORKS), help="Instead of what is found.")
+@click.option("--package", metavar="FOLDER", help="Where the mails go, such as src/shop/mails.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--diff", "shows_diff", is_flag=True, help="Show the changes as a diff.")
+@click.option("--force", is_flag=True, help="Replace edited files; yours go to PATH.mailglass-old.")
+@click.option(
+    "--root", type=click.Path(exists=True, file_okay=False, path_type=Path), default=Path(),
+    help="The application's folder; the current one by default.",
+)  # fmt: skip
+def command(  # noqa: PLR0913 - click passes each option as a keyword
+    *,
+    framework: str | None,
+    package: str | None,
+    dry_run: bool,
+    shows_diff: bool,
+    force: bool,
+    root: Path,
+) -> None:
+    """Write a mailing package into the application: a mail with previews, its layout, settings, a test.
+
+    What you edited is never overwritten: a newer text goes to PATH.mailglass-new, and the command
+    exits 1 until you have dealt with it. A second run changes nothing.
+    """  # fmt: skip
+    from mailglass.installer import Framework, apply, plan, read_project
+
+    wanted = Framework(framework) if framework else None
+    project = read_project(root, framework=wanted, package=package or known_package(root))
+    steps = plan(project, is_forced=force)
+    if shows_diff:
+        show_diff(steps, project)
+    if not dry_run:
+        apply(steps, root)
+    show(steps)
+    click.echo(f"framework {project.framework}, mails in {project.package}")
+    if steps.conflicts:
+        raise click.exceptions.Exit(EXIT_REFUSED)
+
+
+def show(plan: Plan) -> None:
+    """Print one line a file, and why where that needs saying."""
+    for step in plan.steps:
+        click.echo(f"{step.action:<9} {step.path}{f'  ({step.reason})' if step.reason else ''}")
+
+
+def show_diff(plan: Plan, project: Project) -> None:
+    """Print what changes, as a unified diff."""
+    from difflib import unified_diff
+
+    for path, text in plan.changes.items():
+        before = project.texts.get(path, "").splitlines(keepends=True)
+        after = (text or "").splitlines(keepends=True)
+        for line in unified_diff(before, after, f"a/{path}", f"b/{path}"):
+            click.echo(line.encode("utf-8", "replace").decode().rstrip("\n"))
+
+
+def known_package(root: Path) -> str | None:
+    """Return where an installation put the mails; None where there is none."""
+    from mailglass.installer import MANIFEST, Manifest
+
+    file = root / MANIFEST
+    return Manifest.parse(file.read_text("utf-8")).package if file.is_file() else None

@@ -1,0 +1,39 @@
+"""``mailglass new``: begins something of the application's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from mailglass.cli.install import known_package
+
+
+@click.group("new")
+def command() -> None:
+    """Begin something new: a mailable."""
+
+
+@command.command("mailable")
+@click.argument("name")
+@click.option(
+    "--stream", type=click.Choice(["transactional", "operational", "bulk"]),
+    default="transactional", show_default=True,
+)  # fmt: skip
+@click.option(
+    "--package", metavar="FOLDER", help="Where the mails are; the installed package by default."
+)
+@click.option(
+    "--root", type=click.Path(exists=True, file_okay=False, path_type=Path), default=Path(),
+    help="The application's folder; the current one by default.",
+)  # fmt: skip
+def mailable(*, name: str, stream: str, package: str | None, root: Path) -> None:
+    """Write the class NAME with a template and a preview; nothing that is there is touched."""
+    from mailglass.installer.mailable import mailable_files, write_new
+    from mailglass.message import Stream
+
+    folder = package or known_package(root) or "mails"
+    files = mailable_files(name, package=folder, stream=Stream(stream))
+    write_new(files, root)
+    for path in files:
+        click.echo(f"create    {path}")
