@@ -23,10 +23,8 @@ from mailglass.delivery.batch import Item
 from mailglass.delivery.dispatch import Dispatcher
 from mailglass.delivery.finish import Finishing
 from mailglass.delivery.intake import Intake
-from mailglass.delivery.leave import unsubscribe
 from mailglass.delivery.outbox import Outbox, is_cancelled_for_all
 from mailglass.delivery.outcome import Jitter
-from mailglass.delivery.record import Report, record
 from mailglass.delivery.sweep import Sweeper, Swept
 from mailglass.delivery.wake_up import wake_up_of
 from mailglass.errors import (
@@ -36,13 +34,13 @@ from mailglass.errors import (
     SendError,
     SendErrorType,
 )
-from mailglass.events import Event, EventType
+from mailglass.events import EventType
+from mailglass.history import HistoryVerbs
 from mailglass.ledger.database import DatabaseChoice
 from mailglass.ledger.opening import open_database
 from mailglass.ledger.rows import Move, Pending
 from mailglass.ledger.sql import query
 from mailglass.ledger.store import Store
-from mailglass.ledger.suppressions import Suppressions
 from mailglass.mailable import Mailable
 from mailglass.message import Message
 from mailglass.preflight import Check, Context, Phase
@@ -50,9 +48,10 @@ from mailglass.preflight.standard import CHECKS
 from mailglass.rendering.attachments import load_attachments
 from mailglass.rendering.render import renderer_of
 from mailglass.settings import Settings, load_settings
-from mailglass.suppression import Suppression
 from mailglass.telemetry import Signal, export_by_otel, report
 from mailglass.tenancy import ContextTenancy, Tenancy, tenant
+from mailglass.webhooks.endpoint import Endpoint
+from mailglass.webhooks.verbs import WebhookVerbs
 
 if TYPE_CHECKING:
     from mailglass.ledger.embedded import EmbeddedServer
@@ -78,7 +77,7 @@ class Prepared:
     delivery_ids: tuple[UUID, ...]
 
 
-class Mailglass:
+class Mailglass(HistoryVerbs, WebhookVerbs):
     """Renders, queues and hands over mail, and tells what became of it.
 
     Make one for a process and share it between threads; ``close()`` it, or use it in a ``with``
@@ -99,8 +98,10 @@ class Mailglass:
         enqueue: Enqueue | None = None,
         finishing: Finishing | None = None,
         embedded: EmbeddedServer | None = None,
+        endpoints: Sequence[Endpoint] | None = None,
     ) -> None:
         self.settings = settings
+        self._endpoints = endpoints
         self.database = database
         self._embedded = embedded
         self._at_close: list[Callable[[], None]] = []
@@ -146,6 +147,7 @@ class Mailglass:
         *,
         adapters: Mapping[str, Adapter] | None = None,
         tenancy: Tenancy | None = None,
+        endpoints: Sequence[Endpoint] | None = None,
         embedded_folder: Path | None = None,
         **given: Any,
     ) -> Self:
@@ -172,6 +174,7 @@ class Mailglass:
                 tenancy=tenancy,
                 enqueue=wake,
                 embedded=embedded,
+                endpoints=endpoints,
             )
             if wake is not None:
                 wake.bind(mail)
@@ -381,34 +384,6 @@ class Mailglass:
         )
         return is_cancelled_for_all(self.store, found, state)
 
-    def delivery(self, delivery_id: UUID) -> Delivery | None:
-        """Return a delivery of the current tenant, or None."""
-        return self.store.delivery(self._tenancy.current(), delivery_id)
-
-    def deliveries_of(self, message_id: UUID) -> tuple[Delivery, ...]:
-        """Return every recipient's delivery of one message."""
-        return self.store.deliveries_of_message(self._tenancy.current(), message_id)
-
-    def events(self, delivery_id: UUID) -> tuple[Event, ...]:
-        """Return the history of a delivery, the first event first."""
-        return self.store.events_of_delivery(self._tenancy.current(), delivery_id)
-
-    def record(self, fact: Report) -> Event | None:
-        """Append what a provider reports; None when it was recorded before."""
-        return record(self.store, self._tenancy.current(), fact)
-
-    def unsubscribe(self, delivery_id: UUID) -> bool:
-        """Take a delivery's recipient off its stream, whosever tenant it is; False for an unknown id.
-
-        The link that was followed speaks for the delivery, so no tenant is asked for. Doing it again
-        changes nothing.
-        """
-        return unsubscribe(self.store, delivery_id, self._clock())
-
-    def suppress(self, entry: Suppression) -> None:
-        """Refuse mail to an address, a domain or an address on one stream from now on."""
-        Suppressions(store=self.store, tenant_id=self._tenancy.current()).add(entry)
-
     def _rendered(self, mail: Mailable | Message) -> Item:
         try:
             return Item(message=self.render(mail))
@@ -447,16 +422,6 @@ class Mailglass:
             when_expired=state is DispatchState.EXPIRED,
         )
         return self.store.move_messages([Pending(id=message_id)], move).get(message_id)
-
-    def _known(self, tenant_id: str, delivery_id: UUID) -> Delivery:
-        found = self.store.delivery(tenant_id, delivery_id)
-        if found is None:
-            raise SendError(
-                "this tenant has no such delivery",
-                type=SendErrorType.PAYLOAD_MISSING,
-                delivery_id=delivery_id,
-            )
-        return found
 
     def _adapter_named(self, ref: str) -> Adapter:
         found = self._adapters.get(ref)

@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -92,8 +93,14 @@ def template_database(postgres_server: TestServer) -> Iterator[str]:
 
 
 @pytest.fixture
-def database_url(postgres_server: TestServer, template_database: str) -> Iterator[str]:
-    """Return the address of a fresh, migrated database that this test alone uses."""
+def database_url(
+    postgres_server: TestServer, template_database: str, request: pytest.FixtureRequest
+) -> Iterator[str]:
+    """Return the address of a fresh, migrated database that this test alone uses.
+
+    When the test is over, the ledger must be whole and the tables what its events say, unless the
+    test is marked ``tampers``.
+    """
     name = f"mg_test_{uuid4().hex}"
     # By WAL_LOG, the default since PostgreSQL 15, which copies small templates fast.
     postgres_server.execute(
@@ -101,13 +108,24 @@ def database_url(postgres_server: TestServer, template_database: str) -> Iterato
     )
     try:
         yield postgres_server.url(name)
+        if request.node.get_closest_marker("tampers") is None:
+            assert _ledger_faults(postgres_server.url(name)) == ()
     finally:
         postgres_server.drop(name)
+
+
+def _ledger_faults(url: str) -> tuple[object, ...]:
+    from mailglass.ledger.checking import LedgerCheck  # noqa: PLC0415 - only tests that use SQL pay
+    from mailglass.ledger.store import Store  # noqa: PLC0415 - as above
+
+    with closing(Store(url)) as store:
+        return LedgerCheck(store=store).faults()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the markers of our own."""
     config.addinivalue_line("markers", "root: checks what only root can do; left out for others")
+    config.addinivalue_line("markers", "tampers: writes to the ledger past mailglass, or breaks it")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -25,12 +25,13 @@ _COMMANDS: Final = {
     "migrate": "Bring the database's schema up to date.",
     "new": "Begin a mailable.",
     "outbox": "Look at mail that has not left, and steer it.",
+    "reconcile": "Link reports of providers that came before their delivery was known.",
     "render": "Render a mailable's preview exactly as it would be sent.",
     "streams": "List the rules of each stream.",
     "suppressions": "Say who gets no mail, why, and who said so.",
     "templates": "List templates: compiled once or inlined per mail, and why.",
     "uninstall": "Take away what install wrote.",
-    "webhooks": "Verify and read one captured request of a provider.",
+    "webhooks": "List, show, replay and prune what providers sent; verify one request.",
     "worker": "Send queued mail until it is told to stop.",
 }
 

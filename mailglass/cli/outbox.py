@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import json
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -14,6 +13,7 @@ from uuid import UUID
 import click
 
 from mailglass.cli import EXIT_REFUSED
+from mailglass.cli.ages import AGE
 from mailglass.cli.database import database_option, store
 from mailglass.deliveries import DispatchState
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from mailglass.ledger.outbox import Waiting
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-_UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-_AGE: Final = re.compile(r"([0-9]{1,6})([smhd])")
 _WAITING: Final = (DispatchState.QUEUED, DispatchState.SENDING, DispatchState.UNKNOWN)
 
 
@@ -52,23 +50,6 @@ def _step(group: click.Group, name: str) -> Callable[[_Command], _Command]:
         return step
 
     return register
-
-
-class _Age(click.ParamType[float]):
-    """Reads 90s, 15m, 2h or 1d as seconds."""
-
-    name = "age"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        """Return seconds."""
-        if isinstance(value, float):
-            return value
-        read = _AGE.fullmatch(value)
-        if read is None:
-            self.fail("an age is a number with s, m, h or d, such as 15m", param, ctx)
-        return float(read[1]) * _UNITS[read[2]]
 
 
 @contextmanager
@@ -135,7 +116,7 @@ def show(*, delivery_id: UUID, as_json: bool, database_url: str | None) -> None:
 @command.command("counts")
 @click.option("--tenant", "tenant_id", help="Only this tenant's.")
 @click.option(
-    "--max-age", type=_Age(), help="Exit 1 when something due has waited longer: 90s, 15m, 2h."
+    "--max-age", type=AGE, help="Exit 1 when something due has waited longer: 90s, 15m, 2h."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @database_option

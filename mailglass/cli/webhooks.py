@@ -1,9 +1,10 @@
-"""``mailglass webhooks``: what one captured request of a provider says, and whether it is genuine."""
+"""``mailglass webhooks``: what a captured request says, and what became of those that were kept."""
 
 from __future__ import annotations
 
 import json
-from typing import Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from uuid import UUID
 
 import click
 
@@ -11,12 +12,19 @@ from mailglass.adapters.http import Request, Response, failed
 from mailglass.adapters.keywords import Given
 from mailglass.adapters.providers import API_PROVIDERS, build_offline
 from mailglass.cli import EXIT_REFUSED
+from mailglass.cli.ages import AGE
+from mailglass.cli.database import database_option, store
 from mailglass.cli.documents import gathered, read_document, set_option, webhook_request
 from mailglass.errors import Json, MailglassError, SignatureError
 from mailglass.failures import Signal
 from mailglass.webhook import ProviderEvent, WebhookRequest
 
+if TYPE_CHECKING:
+    from mailglass.ledger.webhooks import Receipt
+
 _DIGEST: Final = "sha256:"
+_STATES: Final = ("received", "processed", "dead")
+_KEPT_S: Final = 30 * 86_400.0
 
 
 class Hooks(Protocol):
@@ -95,7 +103,7 @@ def _offline(_: Request) -> Response:
 
 @click.group("webhooks")
 def command() -> None:
-    """Look at what providers send."""
+    """Look at what providers send, and at what became of it."""
 
 
 @command.command("inspect")
@@ -134,3 +142,143 @@ def inspect(*, provider: str, content: Any, settings: tuple[tuple[str, str], ...
     click.echo(json.dumps(told, indent=2))
     if not told["verified"]:
         raise click.exceptions.Exit(EXIT_REFUSED)
+
+
+def _receipt_json(receipt: Receipt) -> dict[str, Json]:
+    return {
+        "id": str(receipt.id),
+        "tenant_id": receipt.tenant_id,
+        "provider": receipt.provider,
+        "endpoint": receipt.endpoint,
+        "state": receipt.state.value,
+        "reason": receipt.reason,
+        "received_at": receipt.received_at.isoformat(),
+        "processed_at": receipt.processed_at.isoformat() if receipt.processed_at else None,
+        "body_bytes": receipt.body_bytes,
+        "dead": receipt.dead,
+        "orphans": receipt.orphans,
+    }
+
+
+def _receipt_line(receipt: Receipt) -> str:
+    shown = f"{receipt.id} {receipt.received_at:%Y-%m-%d %H:%M:%S} {receipt.provider}/{receipt.endpoint}"
+    more = f" {receipt.reason}" if receipt.reason else ""
+    counts = f" dead={receipt.dead} orphans={receipt.orphans}"
+    return f"{shown} {receipt.state.value}{more}{counts if receipt.dead or receipt.orphans else ''}"
+
+
+@command.command("list")
+@click.option("--tenant", "tenant_id", help="Only this tenant's.")
+@click.option("--provider", help="Only this provider's.")
+@click.option("--state", type=click.Choice(_STATES), help="Only those in this state.")
+@click.option("--refused", "is_refused", is_flag=True, help="Only those that hold refused reports.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@database_option
+def list_(  # noqa: PLR0913 - the filters, each an option
+    *,
+    tenant_id: str | None,
+    provider: str | None,
+    state: str | None,
+    is_refused: bool,
+    limit: int,
+    as_json: bool,
+    database_url: str | None,
+) -> None:
+    """List the requests that were kept, the newest first, without what stands in them."""
+    from mailglass.ledger.webhooks import ReceiptState, WebhookStore
+
+    with store(database_url) as opened:
+        found = WebhookStore(store=opened).receipts(
+            tenant_id=tenant_id,
+            provider=provider,
+            state=ReceiptState(state) if state else None,
+            is_refused=is_refused,
+            limit=limit,
+        )
+    if as_json:
+        click.echo(json.dumps([_receipt_json(one) for one in found], indent=2))
+        return
+    for one in found:
+        click.echo(_receipt_line(one))
+
+
+@command.command("show")
+@click.argument("receipt_id", type=click.UUID)
+@click.option("--body", "with_body", is_flag=True, help="Print the body, which holds addresses.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@database_option
+def show(*, receipt_id: UUID, with_body: bool, as_json: bool, database_url: str | None) -> None:
+    """Show one request: what became of it, and which of its reports were refused and why."""
+    from mailglass.ledger.webhooks import WebhookStore
+
+    with store(database_url) as opened:
+        webhooks = WebhookStore(store=opened)
+        found = webhooks.receipt(receipt_id)
+        dead = webhooks.dead_of(receipt_id)
+    if found is None:
+        click.echo("mailglass: there is no such receipt", err=True)
+        raise click.exceptions.Exit(EXIT_REFUSED)
+    if with_body:
+        click.echo((found.body or b"").decode("utf-8", "replace"))
+        return
+    if as_json:
+        refused: list[Json] = [{"place": one.place, "reason": one.reason} for one in dead]
+        click.echo(json.dumps({**_receipt_json(found), "refused": refused}, indent=2))
+        return
+    click.echo(_receipt_line(found))
+    for one in dead:
+        click.echo(f"  report {one.place}: {one.reason}")
+
+
+@command.command("replay")
+@click.argument("receipt_ids", nargs=-1, required=True, type=click.UUID)
+@click.option("--tenant", "tenant_id", help="Only where it is this tenant's.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@database_option
+def replay(
+    *,
+    receipt_ids: tuple[UUID, ...],
+    tenant_id: str | None,
+    as_json: bool,
+    database_url: str | None,
+) -> None:
+    """Read kept requests again, as after an upgrade; what was recorded counts once.
+
+    The provider's adapter is the configured one. Exits with 1 when one of them is not there.
+    """
+    from mailglass.app import Mailglass
+
+    given: dict[str, Any] = {} if database_url is None else {"database_url": database_url}
+    with Mailglass.from_env(**given) as mail:
+        done = [(one, mail.replay(one, tenant_id)) for one in receipt_ids]
+    told: list[Json] = []
+    for receipt_id, replayed in done:
+        state = replayed.state.value if replayed else "missing"
+        counts = replayed.counts if replayed else {}
+        told.append({"id": str(receipt_id), "state": state, "counts": dict(counts)})
+        if not as_json:
+            shown = "".join(f" {name}={number}" for name, number in counts.items())
+            click.echo(f"{receipt_id} {state}{shown}")
+    if as_json:
+        click.echo(json.dumps(told, indent=2))
+    if any(replayed is None for _, replayed in done):
+        raise click.exceptions.Exit(EXIT_REFUSED)
+
+
+@command.command("prune")
+@click.option("--older-than", type=AGE, default=_KEPT_S, show_default="30d", help="Such as 30d.")
+@click.option("--tenant", "tenant_id", help="Only this tenant's.")
+@click.option("--dead", "with_dead", is_flag=True, help="Also those that hold refused reports.")
+@database_option
+def prune(
+    *, older_than: float, tenant_id: str | None, with_dead: bool, database_url: str | None
+) -> None:
+    """Delete requests that are finished and old; the events that they brought stay."""
+    from mailglass.ledger.webhooks import WebhookStore
+
+    with store(database_url) as opened:
+        pruned = WebhookStore(store=opened).prune(
+            older_than_s=older_than, tenant_id=tenant_id, with_dead=with_dead
+        )
+    click.echo(f"pruned {pruned}")

@@ -106,10 +106,11 @@ class _Teller:
         self._broker = _broker_of(settings)
         self._settings = settings
         self._worker: dramatiq.Worker | None = None
+        self._is_over = False
 
     def ring(self) -> None:
         """Ring Postgres' doorbell instead, where there is a Mailglass to do it."""
-        if self._mail is not None:
+        if self._mail is not None and not self._is_over:
             self._mail.store.ring()
 
     def close(self) -> None:
@@ -120,6 +121,7 @@ class _Teller:
         except queue.Full:
             return  # the broker hangs, and its thread with it; the thread is a daemon
         self.thread.join(max(0.0, end - time.monotonic()))
+        self._is_over = True  # a thread that still waits for its broker finds the database closed
         if self._worker is not None:
             self._worker.stop()
         self._broker.close()

@@ -32,10 +32,10 @@ with told as (
     select r.delivery_id,
            min(r.tenant_id) as tenant_id,
            (array_agg(r.state order by r.seq desc) filter (where r.state is not null))[1] as state,
-           coalesce((array_agg(r.outcome order by r.outcome_rank desc, r.seq)
+           coalesce((array_agg(r.outcome order by r.outcome_rank desc, r.outcome collate "C" desc)
                filter (where r.outcome is not null))[1], 'none') as outcome,
            max(r.outcome_rank) as outcome_rank,
-           (array_agg(r.occurred_at order by r.outcome_rank desc, r.seq)
+           (array_agg(r.occurred_at order by r.outcome_rank desc, r.outcome collate "C" desc, r.occurred_at)
                filter (where r.outcome is not null))[1] as outcome_at,
            min(r.occurred_at) filter (where r.type = 'opened') as opened_at,
            min(r.occurred_at) filter (where r.type = 'clicked') as clicked_at,

@@ -15,9 +15,17 @@ with fresh as (
         chain_hash = mailglass.event_hash(d.tenant_id, d.id, d.seq + 1, %(type)s::text,
             %(occurred_at)s::timestamptz, greatest(now(), d.updated_at), %(reject_reason)s::text, %(payload)s::jsonb,
             %(provider_event_id)s::text, %(trace_id)s::text, d.chain_hash),
-        outcome = case when %(outcome_rank)s::smallint > d.outcome_rank then %(outcome)s::text else d.outcome end,
-        outcome_at = case when %(outcome_rank)s::smallint > d.outcome_rank
-            then %(occurred_at)s::timestamptz else d.outcome_at end,
+        -- Of two outcomes of one rank the later in the alphabet stands, and of one outcome the earliest
+        -- time: whatever came first, the same is left.
+        outcome = case
+            when (%(outcome_rank)s::smallint, %(outcome)s::text collate "C") > (d.outcome_rank, d.outcome collate "C")
+            then %(outcome)s::text else d.outcome end,
+        outcome_at = case
+            when (%(outcome_rank)s::smallint, %(outcome)s::text collate "C") > (d.outcome_rank, d.outcome collate "C")
+                then %(occurred_at)s::timestamptz
+            when %(outcome)s::text = d.outcome and %(outcome_rank)s::smallint > 0
+                then least(d.outcome_at, %(occurred_at)s::timestamptz)
+            else d.outcome_at end,
         outcome_rank = greatest(d.outcome_rank, %(outcome_rank)s::smallint),
         opened_at = least(d.opened_at,
             case when %(type)s::text = 'opened' then %(occurred_at)s::timestamptz end),

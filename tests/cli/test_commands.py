@@ -75,6 +75,7 @@ def test_deliveries_and_events_of_a_mail(database_url: str) -> None:
     assert _run("events", str(delivery.id), "--tenant", "other", url=database_url).returncode == 1
 
 
+@pytest.mark.tampers
 def test_a_broken_chain_is_told_with_exit_1(database_url: str) -> None:
     """Row 88: the command that people run every day says so."""
     with front_desk(database_url) as mail:

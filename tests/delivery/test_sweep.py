@@ -187,6 +187,7 @@ def test_a_mail_that_was_reported_delivered_is_not_put_back(database_url: str) -
         assert _types(mail, delivery_id)[-2:] == ["outcome_unknown", "reconciled"]
 
 
+@pytest.mark.tampers
 def test_outside_the_providers_window_a_key_is_no_proof(database_url: str) -> None:
     """After it the provider counts as one without keys."""
     fake = FakeAdapter(honours_idempotency_key=True)

@@ -168,6 +168,7 @@ def test_reports_fold_as_the_table_shows_them(database_url: str) -> None:
         ("created_at = created_at - interval '1 s'", "created_at"),
     ],
 )
+@pytest.mark.tampers
 def test_a_delivery_that_shows_something_else_is_named(
     database_url: str, change: str, field: str
 ) -> None:
@@ -182,6 +183,7 @@ def test_a_delivery_that_shows_something_else_is_named(
         assert _faults(mail, other.id) == []
 
 
+@pytest.mark.tampers
 def test_both_ways(database_url: str) -> None:
     """A delivery without events and events without a delivery are both seen."""
     with front_desk(database_url) as mail:
@@ -199,6 +201,7 @@ def test_both_ways(database_url: str) -> None:
 @pytest.mark.parametrize(
     ("change", "field"), [("state = 'failed'", "message_state"), ("token = 7", "message_token")]
 )
+@pytest.mark.tampers
 def test_a_message_that_is_not_its_deliveries_is_named(
     database_url: str, change: str, field: str
 ) -> None:
@@ -214,6 +217,7 @@ def test_a_message_that_is_not_its_deliveries_is_named(
 
 
 @pytest.mark.parametrize(("kind", "token"), [("attempt_failed", 7), ("attempt_started", 0)])
+@pytest.mark.tampers
 def test_a_verdict_without_authority_is_named(database_url: str, kind: str, token: int) -> None:
     """A token that is not that of the attempt, or does not go up."""
     with front_desk(database_url) as mail:
@@ -247,6 +251,7 @@ def test_the_command_says_that_the_ledger_is_whole(database_url: str) -> None:
     assert (told.returncode, told.stdout) == (0, "whole: 1 deliveries, 3 events\n")
 
 
+@pytest.mark.tampers
 def test_the_command_names_what_differs_and_exits_1(database_url: str) -> None:
     """In text and in JSON."""
     with front_desk(database_url) as mail:

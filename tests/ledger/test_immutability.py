@@ -181,6 +181,7 @@ def test_an_event_whose_hash_is_made_up_is_refused(ledger_url: str) -> None:
     assert caught.value.sqlstate == "45A01"
 
 
+@pytest.mark.tampers
 def test_an_event_beside_its_delivery_is_seen(ledger_url: str) -> None:
     """Row 89: a right hash alone does not hide an event that the delivery knows nothing of."""
     with _as(ledger_url, "mailglass_app") as connection:
@@ -211,6 +212,7 @@ def test_what_the_ledger_speaks_of_is_not_taken_away(
     assert caught.value.sqlstate == "45A01"
 
 
+@pytest.mark.tampers
 def test_a_delivery_that_was_taken_away_is_missed(ledger_url: str) -> None:
     """Row 88: a superuser who removes the triggers and the row leaves its events behind."""
     with _as(ledger_url, None) as superuser:
@@ -316,6 +318,7 @@ def test_an_index_and_a_grant_are_still_possible(ledger_url: str) -> None:
          " from mailglass.events where seq = 3", "changed_event"),
     ],
 )  # fmt: skip
+@pytest.mark.tampers
 def test_a_superusers_forgery_breaks_the_chain(ledger_url: str, forgery: str, fault: str) -> None:
     """Row 88: who can take the triggers away is seen by the hashes, with delivery and place."""
     with _as(ledger_url, None) as superuser:

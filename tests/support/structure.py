@@ -18,6 +18,8 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"mailable", "adapters", "compliance"}),
     frozenset({"rendering", "preflight", "ledger"}),
     frozenset({"delivery"}),
+    frozenset({"history", "inbound"}),
+    frozenset({"webhooks"}),
     frozenset({"app"}),
     frozenset({"demo", "doctor", "installer", "testing", "web", "worker"}),
     frozenset({"cli"}),

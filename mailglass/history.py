@@ -1,0 +1,65 @@
+"""The verbs of Mailglass that read the ledger, or write to it without a mail."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from mailglass.clock import Clock
+from mailglass.deliveries import Delivery
+from mailglass.delivery.leave import unsubscribe
+from mailglass.delivery.record import Report, record
+from mailglass.errors import SendError, SendErrorType
+from mailglass.events import Event
+from mailglass.ledger.store import Store
+from mailglass.ledger.suppressions import Suppressions
+from mailglass.suppression import Suppression
+from mailglass.tenancy import Tenancy
+
+
+class HistoryVerbs:
+    """Is the part of Mailglass that knows what became of a mail; it uses the parts that Mailglass holds.
+
+    Each verb that works within a tenant raises ``TenancyError`` when none is set.
+    """
+
+    store: Store
+    _tenancy: Tenancy
+    _clock: Clock
+
+    def delivery(self, delivery_id: UUID) -> Delivery | None:
+        """Return a delivery of the current tenant, or None."""
+        return self.store.delivery(self._tenancy.current(), delivery_id)
+
+    def deliveries_of(self, message_id: UUID) -> tuple[Delivery, ...]:
+        """Return every recipient's delivery of one message."""
+        return self.store.deliveries_of_message(self._tenancy.current(), message_id)
+
+    def events(self, delivery_id: UUID) -> tuple[Event, ...]:
+        """Return the history of a delivery, the first event first."""
+        return self.store.events_of_delivery(self._tenancy.current(), delivery_id)
+
+    def record(self, fact: Report) -> Event | None:
+        """Append what a provider reports; None when it was recorded before."""
+        return record(self.store, self._tenancy.current(), fact)
+
+    def unsubscribe(self, delivery_id: UUID) -> bool:
+        """Take a delivery's recipient off its stream, whosever tenant it is; False for an unknown id.
+
+        The link that was followed speaks for the delivery, so no tenant is asked for. Doing it again
+        changes nothing.
+        """
+        return unsubscribe(self.store, delivery_id, self._clock())
+
+    def suppress(self, entry: Suppression) -> None:
+        """Refuse mail to an address, a domain or an address on one stream from now on."""
+        Suppressions(store=self.store, tenant_id=self._tenancy.current()).add(entry)
+
+    def _known(self, tenant_id: str, delivery_id: UUID) -> Delivery:
+        found = self.store.delivery(tenant_id, delivery_id)
+        if found is None:
+            raise SendError(
+                "this tenant has no such delivery",
+                type=SendErrorType.PAYLOAD_MISSING,
+                delivery_id=delivery_id,
+            )
+        return found

@@ -1,0 +1,68 @@
+"""Forms with files, as two providers hand mail over: fields by name, files by name, within bounds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from typing import Final
+
+from mailglass.inbound.message import PARTS_MAX, InboundAttachment, bare_name
+from mailglass.webhook import WebhookRequest, malformed, parse_form
+
+_MULTIPART: Final = "multipart/form-data"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """The fields of a form as bytes and its files; of a field given twice the last counts."""
+
+    fields: dict[str, bytes] = field(repr=False)
+    files: dict[str, InboundAttachment] = field(repr=False)
+
+    def text(self, name: str, charset: str = "utf-8") -> str | None:
+        """Return a field as text, or None where it is not there."""
+        found = self.fields.get(name)
+        if found is None:
+            return None
+        try:
+            return found.decode(charset, "replace")
+        except LookupError:
+            return found.decode("utf-8", "replace")
+
+
+def read_form(request: WebhookRequest, *, provider: str) -> Form:
+    """Read a form, URL-encoded or multipart (RFC 7578).
+
+    Raises:
+        SignatureError: ``malformed_header`` for more than 500 parts or what is no form.
+
+    """
+    kind = request.headers.first("content-type") or ""
+    if not kind.lower().startswith(_MULTIPART):
+        pairs = parse_form(request.body, provider=provider)
+        return Form(fields={name: value.encode() for name, value in pairs.items()}, files={})
+    if "\r" in kind or "\n" in kind:
+        raise malformed(provider, "content type")
+    head = f"Content-Type: {kind}\r\n\r\n".encode("latin-1", "replace")
+    whole = message_from_bytes(head + request.body, policy=policy.HTTP)
+    parts = whole.get_payload()
+    if not isinstance(parts, list) or len(parts) > PARTS_MAX:
+        raise malformed(provider, "form")
+    fields: dict[str, bytes] = {}
+    files: dict[str, InboundAttachment] = {}
+    for part in parts:
+        if not isinstance(part, EmailMessage):
+            continue
+        name = part.get_param("name", header="content-disposition")
+        content = part.get_payload(decode=True)
+        if not isinstance(name, str) or not isinstance(content, bytes):
+            continue
+        filename = part.get_filename()
+        if filename is None:
+            fields[name] = content
+        else:
+            files[name] = InboundAttachment(
+                filename=bare_name(filename), content_type=part.get_content_type(), content=content
+            )
+    return Form(fields=fields, files=files)

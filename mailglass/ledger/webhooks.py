@@ -1,0 +1,372 @@
+"""Webhooks in the database: receipts, batches of reports, orphans, and what was refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum, unique
+from typing import Any, Final
+from uuid import UUID
+
+import psycopg
+from psycopg import errors
+
+from mailglass.deliveries import DispatchState
+from mailglass.errors import Json, MailglassError
+from mailglass.ledger.pool import Connection
+from mailglass.ledger.rows import Row
+from mailglass.ledger.sql import query
+from mailglass.ledger.store import Store
+
+REPORTS_MAX: Final = 1_000
+"""Reports in one statement; a longer batch takes several."""
+TRIES_MAX: Final = 3
+"""How often a batch is written again that met another one over the same deliveries."""
+SOFT_BOUNCES: Final = 5
+SOFT_BOUNCES_WINDOW_S: Final = 7 * 86_400.0
+PAGE_MAX: Final = 500
+_COLLISIONS: Final = (errors.DeadlockDetected, errors.SerializationFailure)
+_REFUSALS: Final = (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError)
+"""What Postgres says of one bad value; the rest of its batch is then written without it."""
+
+
+@unique
+class ReceiptState(StrEnum):
+    """What became of a request: kept, made into events, or unreadable as a whole."""
+
+    RECEIVED = "received"
+    PROCESSED = "processed"
+    DEAD = "dead"
+
+
+@unique
+class ReportStatus(StrEnum):
+    """What became of one report; the last three are refusals and are kept with their receipt."""
+
+    RECORDED = "recorded"
+    DUPLICATE = "duplicate"
+    ORPHAN = "orphan"
+    RECIPIENT_MISMATCH = "recipient_mismatch"
+    TENANT_MISMATCH = "tenant_mismatch"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming:
+    """A verified request, as it is kept; ``dedupe_key`` is the same at every repetition."""
+
+    id: UUID
+    tenant_id: str
+    provider: str
+    endpoint: str
+    dedupe_key: str
+    headers: Sequence[tuple[str, str]]
+    body: bytes
+    body_sha256: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """A request that was kept; ``body`` is None in a list."""
+
+    id: UUID
+    tenant_id: str
+    provider: str
+    endpoint: str
+    state: ReceiptState
+    reason: str | None
+    received_at: datetime
+    processed_at: datetime | None
+    headers: Sequence[tuple[str, str]] = ()
+    body: bytes | None = None
+    body_bytes: int = 0
+    dead: int = 0
+    orphans: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where reports come from; without a receipt nothing is made an orphan and nothing buried."""
+
+    tenant_id: str
+    provider: str
+    endpoint: str = ""
+    receipt_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """What became of one report; ``state`` is its delivery's, where the report is new."""
+
+    place: int
+    status: ReportStatus
+    delivery_id: UUID | None = None
+    message_id: UUID | None = None
+    state: DispatchState | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orphan:
+    """A report whose delivery is not known; ``document`` is the report as it is recorded."""
+
+    id: UUID
+    tenant_id: str
+    provider: str
+    endpoint: str
+    receipt_id: UUID
+    document: Mapping[str, Any]
+    waited_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadReport:
+    """One refused report of a receipt: its place in the request, from 0, and why."""
+
+    place: int
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookStore:
+    """Runs the queries of ``webhooks.sql``."""
+
+    store: Store
+
+    def receive(self, incoming: Incoming) -> tuple[UUID, ReceiptState, bool] | None:
+        """Keep a request; id, state and whether it is new, or None while another one takes it in."""
+        rows = self.store.rows(
+            "receive_webhook",
+            {
+                "id": incoming.id,
+                "tenant_id": incoming.tenant_id,
+                "provider": incoming.provider,
+                "endpoint": incoming.endpoint,
+                "dedupe_key": incoming.dedupe_key,
+                "headers": json.dumps([list(pair) for pair in incoming.headers]),
+                "body": incoming.body,
+                "body_sha256": incoming.body_sha256,
+            },
+        )
+        if not rows:
+            return None
+        return rows[0]["id"], ReceiptState(rows[0]["state"]), rows[0]["is_new"]
+
+    def settle(self, receipt_id: UUID, state: ReceiptState, reason: str | None = None) -> None:
+        """Write what became of a request as a whole."""
+        asked = {"id": receipt_id, "state": state.value, "reason": reason}
+        self.store.rows("settle_receipt", asked)
+
+    def record(self, source: Source, documents: Sequence[Mapping[str, Json]]) -> list[Recorded]:
+        """Append and fold reports, a thousand in a statement; one that Postgres refuses alone is buried.
+
+        What is new of a batch is appended together with the suppressions it brings, or not at all.
+        The receipt is settled with the last of it. Doing it again changes nothing.
+        """
+        found: list[Recorded] = []
+        is_settled = False
+        for start in range(0, len(documents), REPORTS_MAX):
+            part = documents[start : start + REPORTS_MAX]
+            is_last = start + REPORTS_MAX >= len(documents)
+            try:
+                found += self._together(source, part, is_last=is_last)
+                is_settled = is_last
+            except (*_REFUSALS, MailglassError):
+                for one in part:
+                    found += self._alone(source, one)
+        if not is_settled and source.receipt_id is not None:
+            self.settle(source.receipt_id, ReceiptState.PROCESSED)
+        return found
+
+    def _together(
+        self, source: Source, part: Sequence[Mapping[str, Json]], *, is_last: bool
+    ) -> list[Recorded]:
+        for _ in range(1, TRIES_MAX):
+            with suppress(*_COLLISIONS):
+                return self._written(source, part, is_last=is_last)
+        return self._written(source, part, is_last=is_last)
+
+    def _alone(self, source: Source, document: Mapping[str, Json]) -> list[Recorded]:
+        try:
+            return self._together(source, [document], is_last=False)
+        except (*_REFUSALS, MailglassError) as error:
+            place = int(str(document["place"]))
+            if source.receipt_id is not None:
+                self.bury(source, place, _reason(error))
+            return [Recorded(place=place, status=ReportStatus.REFUSED)]
+
+    def _written(
+        self, source: Source, part: Sequence[Mapping[str, Json]], *, is_last: bool
+    ) -> list[Recorded]:
+        numbered = [{**one, "n": number} for number, one in enumerate(part)]
+        asked = {
+            "tenant_id": source.tenant_id,
+            "provider": source.provider,
+            "endpoint": source.endpoint,
+            "receipt_id": source.receipt_id,
+            "reports": json.dumps(numbered),
+            "is_last": is_last,
+        }
+        with self.store.connection() as connection, ExitStack() as block:
+            if any(map(_is_soft, part)):
+                block.enter_context(connection.transaction())
+            rows = connection.execute(query("record_reports"), asked).fetchall()
+            self._escalate(connection, source, part, rows)
+        return [_recorded(row, part[row["n"]]) for row in rows]
+
+    def _escalate(
+        self,
+        connection: Connection,
+        source: Source,
+        part: Sequence[Mapping[str, Json]],
+        rows: Sequence[Row],
+    ) -> None:
+        soft = {
+            row["delivery_id"]
+            for row in rows
+            if row["status"] == ReportStatus.RECORDED and _is_soft(part[row["n"]])
+        }
+        if soft:
+            asked = {
+                "delivery_ids": list(soft),
+                "tenant_id": source.tenant_id,
+                "provider": source.provider,
+                "window_s": SOFT_BOUNCES_WINDOW_S,
+                "bounces": SOFT_BOUNCES,
+            }
+            connection.execute(query("suppress_soft_bounced"), asked)
+
+    def bury(self, source: Source, place: int, reason: str) -> None:
+        """Note that one report of a receipt was refused."""
+        self.store.rows(
+            "bury_report",
+            {
+                "receipt_id": source.receipt_id,
+                "place": place,
+                "tenant_id": source.tenant_id,
+                "provider": source.provider,
+                "endpoint": source.endpoint,
+                "reason": reason,
+            },
+        )
+
+    def orphans(self, tenant_id: str | None, after: UUID | None) -> tuple[Orphan, ...]:
+        """Return a page of what waits for its delivery, the oldest first."""
+        asked = {"tenant_id": tenant_id, "after": after, "limit": PAGE_MAX}
+        return tuple(Orphan(**row) for row in self.store.rows("waiting_orphans", asked))
+
+    def end_orphans(self, ended: Mapping[UUID, str | None]) -> int:
+        """Take orphans away; those with a reason are buried under it."""
+        told = [{"id": str(one), "reason": reason} for one, reason in ended.items()]
+        rows = self.store.rows("end_orphans", {"ended": json.dumps(told)})
+        return int(rows[0]["ended"])
+
+    def open_receipts(self, *, older_than_s: float) -> tuple[UUID, ...]:
+        """Return receipts that were kept longer ago than that and never finished."""
+        asked = {"older_than_s": older_than_s, "limit": PAGE_MAX}
+        return tuple(row["id"] for row in self.store.rows("open_receipts", asked))
+
+    def receipt(self, receipt_id: UUID, tenant_id: str | None = None) -> Receipt | None:
+        """Return one receipt with its body, or None."""
+        rows = self.store.rows("webhook_receipt", {"id": receipt_id, "tenant_id": tenant_id})
+        if not rows:
+            return None
+        row = rows[0]
+        body = bytes(row["body"])
+        return _receipt(row, headers=_pairs(row["headers"]), body=body, body_bytes=len(body))
+
+    def receipts(
+        self,
+        *,
+        tenant_id: str | None = None,
+        provider: str | None = None,
+        state: ReceiptState | None = None,
+        is_refused: bool = False,
+        limit: int = 50,
+    ) -> tuple[Receipt, ...]:
+        """Return receipts without their bodies, the newest first."""
+        rows = self.store.rows(
+            "list_receipts",
+            {
+                "tenant_id": tenant_id,
+                "provider": provider,
+                "state": state.value if state else None,
+                "refused": is_refused,
+                "limit": limit,
+            },
+        )
+        return tuple(
+            _receipt(
+                row, body_bytes=row["body_bytes"] or 0, dead=row["dead"], orphans=row["orphans"]
+            )
+            for row in rows
+        )
+
+    def dead_of(self, receipt_id: UUID) -> tuple[DeadReport, ...]:
+        """Return the refused reports of a receipt, in their order."""
+        rows = self.store.rows("dead_reports", {"receipt_id": receipt_id})
+        return tuple(DeadReport(**row) for row in rows)
+
+    def prune(
+        self,
+        *,
+        older_than_s: float,
+        tenant_id: str | None = None,
+        with_dead: bool = False,
+        on_page: Callable[[int], None] = lambda _pruned: None,
+    ) -> int:
+        """Delete finished receipts that are older than that, 500 in a statement; how many."""
+        asked = {"older_than_s": older_than_s, "with_dead": with_dead, "tenant_id": tenant_id}
+        pruned = 0
+        while True:
+            rows = self.store.rows("prune_webhooks", asked | {"limit": PAGE_MAX})
+            page = int(rows[0]["pruned"])
+            pruned += page
+            on_page(pruned)
+            if page < PAGE_MAX:
+                return pruned
+
+
+def _recorded(row: Row, document: Mapping[str, Json]) -> Recorded:
+    return Recorded(
+        place=int(str(document["place"])),
+        status=ReportStatus(row["status"]),
+        delivery_id=row["delivery_id"],
+        message_id=row["message_id"],
+        state=DispatchState(row["state"]) if row["state"] else None,
+    )
+
+
+def _receipt(row: Row, **more: Any) -> Receipt:
+    return Receipt(
+        id=row["id"],
+        tenant_id=row["tenant_id"],
+        provider=row["provider"],
+        endpoint=row["endpoint"],
+        state=ReceiptState(row["state"]),
+        reason=row["reason"],
+        received_at=row["received_at"],
+        processed_at=row["processed_at"],
+        **more,
+    )
+
+
+def _pairs(headers: Any) -> tuple[tuple[str, str], ...]:
+    return tuple((str(name), str(value)) for name, value in headers)
+
+
+def _is_soft(document: Mapping[str, Json]) -> bool:
+    payload = document["payload"]
+    return (
+        document["type"] == "bounced"
+        and isinstance(payload, dict)
+        and payload.get("permanent") is False
+    )
+
+
+def _reason(error: Exception) -> str:
+    state = getattr(error, "sqlstate", None) or getattr(error, "pg_code", None)
+    return f"sqlstate_{state}".lower() if state else "refused"

@@ -1,0 +1,113 @@
+"""The webhook routes: ``POST /webhooks/<provider>[/<endpoint>]``, as a plain function and as ASGI."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Final, TypeAlias
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from mailglass.clock import Clock, system_clock
+from mailglass.webhook import BODY_BYTES_MAX, HeaderMap, WebhookRequest
+from mailglass.webhooks.answers import Answer
+
+BODY_TIMEOUT_S: Final = 30.0
+"""How long a provider may take for a batch of a few MB; SNS itself gives up after 15 s."""
+Take: TypeAlias = Callable[[str, WebhookRequest], Answer]
+"""``Mailglass.ingest``, or what stands in its place."""
+
+
+def answered(  # noqa: PLR0913 - what any framework knows of a request
+    take: Take,
+    endpoint: str,
+    *,
+    method: str,
+    url: str,
+    headers: Iterable[tuple[str, str]],
+    body: bytes,
+    remote_ip: str | None,
+    now: datetime,
+) -> Answer:
+    """Answer a request of whatever framework, from its raw body and every header it came with.
+
+    ``url`` is the one the provider called, ``remote_ip`` the last hop that is no proxy of yours.
+    """
+    request = WebhookRequest(
+        method=method.upper(),
+        url=url,
+        headers=HeaderMap(headers),
+        body=body,
+        remote_ip=remote_ip,
+        now=now,
+    )
+    return take(endpoint, request)
+
+
+def webhook_routes(
+    take: Take,
+    *,
+    path: str = "/webhooks",
+    clock: Clock = system_clock,
+    body_bytes_max: int = BODY_BYTES_MAX,
+) -> list[Route]:
+    """Return the routes for an application of yours; leave them out of CSRF checks and of login.
+
+    The caller's address and the URL are those that the server tells: behind a proxy, have it trust
+    the proxy's headers, and no others.
+    """
+
+    async def hook(request: Request) -> Response:
+        body = await _body(request, body_bytes_max)
+        if isinstance(body, Response):
+            return body
+        answer = await run_in_threadpool(
+            answered,
+            take,
+            request.path_params["endpoint"],
+            method=request.method,
+            url=str(request.url),
+            headers=_headers(request),
+            body=body,
+            remote_ip=request.client.host if request.client else None,
+            now=clock(),
+        )
+        return Response(answer.body, status_code=answer.status, headers=dict(answer.headers))
+
+    methods = ["GET", "HEAD", "POST"]
+    return [Route(f"{path.rstrip('/')}/{{endpoint:path}}", hook, methods=methods)]
+
+
+def webhook_app(take: Take, *, path: str = "/webhooks", clock: Clock = system_clock) -> Starlette:
+    """Return an application with the webhook routes and nothing else."""
+    app = Starlette(routes=webhook_routes(take, path=path, clock=clock))
+    # A redirect would lose the POST of a provider.
+    app.router.redirect_slashes = False
+    return app
+
+
+def _headers(request: Request) -> list[tuple[str, str]]:
+    return [
+        (name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw
+    ]
+
+
+async def _body(request: Request, bytes_max: int) -> bytes | Response:
+    """Return the body, or the answer for one that is too long, too slow or cut off."""
+    read = bytearray()
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            async for chunk in request.stream():
+                read += chunk
+                if len(read) > bytes_max:
+                    return Response(status_code=413)
+    except TimeoutError:
+        return Response(status_code=408)
+    except ClientDisconnect:
+        return Response(status_code=400)
+    return bytes(read)

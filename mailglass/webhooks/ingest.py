@@ -1,0 +1,293 @@
+"""Ingest: a provider's request is checked, kept, made into events, and answered so that none is lost."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+from uuid import UUID
+
+from mailglass.deliveries import DispatchState
+from mailglass.delivery.record import REPORTED
+from mailglass.errors import (
+    ConfigError,
+    MailglassError,
+    SendError,
+    SignatureError,
+    SignatureErrorType,
+)
+from mailglass.ids import new_id
+from mailglass.inbound.mailbox import Mailbox
+from mailglass.inbound.message import InboundMessage
+from mailglass.inbound.providers import READERS
+from mailglass.ledger.faults import DatabaseAwayError
+from mailglass.ledger.inbound import InboundStore
+from mailglass.ledger.rows import Pending
+from mailglass.ledger.webhooks import (
+    Incoming,
+    ReceiptState,
+    Recorded,
+    ReportStatus,
+    Source,
+    WebhookStore,
+)
+from mailglass.telemetry import Signal, report
+from mailglass.webhook import ProviderEvent, WebhookRequest, mapping, parse_json, text
+from mailglass.webhooks import answers
+from mailglass.webhooks.answers import Answer
+from mailglass.webhooks.endpoint import Confirming, Endpoint
+from mailglass.webhooks.normalise import Document, document_of
+
+_READABLE: Final = frozenset(
+    {
+        "",
+        "application/json",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data",
+        "text/plain",
+        "application/x-ndjson",
+    }
+)
+"""SNS calls its JSON text/plain; some proxies leave the type out."""
+_CHARSET: Final = re.compile(r"charset\s*=\s*\"?([\w.:-]+)", re.IGNORECASE | re.ASCII)
+_CHARSETS: Final = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
+_KEPT_HEADERS: Final = (
+    "content-type",
+    "user-agent",
+    "svix-id",
+    "svix-timestamp",
+    "webhook-id",
+    "webhook-timestamp",
+    "x-amz-sns-message-type",
+    "x-amz-sns-message-id",
+    "x-amz-sns-topic-arn",
+    "x-messagesystems-batch-id",
+)
+"""No other is kept: some are credentials."""
+_HEADER_CHARS_MAX: Final = 1_000
+_CHECKS: Final = frozenset({"GET", "HEAD"})
+"""How providers look whether an address answers, before they use it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ingest:
+    """Takes in the requests of endpoints, found by ``provider/name`` or by ``provider`` alone."""
+
+    endpoints: Mapping[str, Endpoint]
+    webhooks: WebhookStore
+
+    def take(self, path: str, request: WebhookRequest) -> Answer:
+        """Answer one request: it never raises for what a provider or an attacker sends.
+
+        Nothing is written before the request verifies, and nothing is answered with 200 before it
+        is stored. What cannot be stored now is answered so that the provider sends it again.
+        """
+        endpoint = self.endpoints.get(path)
+        if endpoint is None:
+            return Answer(status=answers.NOT_FOUND)
+        turned_away = _turned_away(endpoint, request)
+        if turned_away is not None:
+            return turned_away
+        try:
+            endpoint.adapter.verify(request)
+            if isinstance(endpoint.adapter, Confirming) and endpoint.adapter.confirm(request):
+                return answers.taken()
+            return self._kept(endpoint, request)
+        except SignatureError as error:
+            return _refused(endpoint, error)
+        except (ConfigError, SendError, DatabaseAwayError) as error:
+            _say(Signal.WEBHOOK_FAILED, endpoint, error)
+            return answers.busy(endpoint.provider)
+
+    def _kept(self, endpoint: Endpoint, request: WebhookRequest) -> Answer:
+        incoming = _incoming(endpoint, request)
+        found = self.webhooks.receive(incoming)
+        if found is None or found[1] is not ReceiptState.RECEIVED:
+            return answers.taken()
+        return _answer(self.read(endpoint, request, found[0]))
+
+    def read(
+        self,
+        endpoint: Endpoint,
+        request: WebhookRequest,
+        receipt_id: UUID,
+        *,
+        is_again: bool = False,
+    ) -> tuple[Recorded, ...]:
+        """Make what a kept request reports into events, or hand its mails to the endpoint's mailbox.
+
+        A request that cannot be read is dead. A mail that was handled is handled once more only
+        where that is asked for.
+        """
+        try:
+            mails = READERS[endpoint.provider](request) if endpoint.mailbox else ()
+            events = () if endpoint.mailbox else endpoint.adapter.events(request)
+        except Exception as error:  # noqa: BLE001 - whatever a parser raises, the request is kept and told of
+            _say(Signal.WEBHOOK_DEAD, endpoint, error)
+            reason = error.type.value if isinstance(error, MailglassError) else type(error).__name__
+            self.webhooks.settle(receipt_id, ReceiptState.DEAD, reason.lower())
+            return ()
+        source = Source(
+            tenant_id=endpoint.tenant_id,
+            provider=endpoint.provider,
+            endpoint=endpoint.name,
+            receipt_id=receipt_id,
+        )
+        if endpoint.mailbox is not None:
+            self._handled(endpoint.mailbox, source, mails, is_again=is_again)
+        return self._recorded(source, events, request)
+
+    def _handled(
+        self,
+        mailbox: Mailbox,
+        source: Source,
+        mails: Sequence[InboundMessage],
+        *,
+        is_again: bool,
+    ) -> None:
+        """Give each mail to its route, and write what came of it before the next one's turn."""
+        handled = InboundStore(store=self.webhooks.store)
+        done = () if is_again else handled.of_receipt(source)
+        skipped = {one.place for one in done}
+        for place, mail in enumerate(mails):
+            if place not in skipped:
+                found = mailbox.handle(mail)
+                handled.record(
+                    source,
+                    place,
+                    route=found.route,
+                    outcome=found.outcome.value,
+                    reason=found.reason,
+                )
+
+    def _recorded(
+        self, source: Source, events: Sequence[ProviderEvent], request: WebhookRequest
+    ) -> tuple[Recorded, ...]:
+        documents: list[Document] = []
+        unfit: list[Recorded] = []
+        for place, event in enumerate(events):
+            try:
+                documents.append(document_of(event, place=place, received_at=request.now))
+            except SendError as error:
+                self.webhooks.bury(source, place, error.code or ReportStatus.REFUSED.value)
+                unfit.append(Recorded(place=place, status=ReportStatus.REFUSED))
+        recorded = self.webhooks.record(source, documents)
+        settle_unknown(self.webhooks, recorded)
+        return (*recorded, *unfit)
+
+
+def settle_unknown(webhooks: WebhookStore, recorded: Sequence[Recorded]) -> None:
+    """Settle what nobody knew to have left: who reports on a mail has accepted it.
+
+    A crash before this loses nothing, since the sweep looks for the same.
+    """
+    unknown = {
+        one.message_id
+        for one in recorded
+        if one.state is DispatchState.UNKNOWN and one.message_id is not None
+    }
+    if unknown:
+        webhooks.store.move_messages([Pending(id=one) for one in sorted(unknown)], REPORTED)
+
+
+def _turned_away(endpoint: Endpoint, request: WebhookRequest) -> Answer | None:
+    """Return the answer to what no provider sends, before anything of it is looked into."""
+    if request.method in _CHECKS:
+        return answers.taken()
+    if request.method != "POST":
+        return Answer(status=answers.METHOD_NOT_ALLOWED, headers=(("Allow", "GET, HEAD, POST"),))
+    if len(request.body) > endpoint.body_bytes_max:
+        return Answer(status=answers.TOO_LARGE)
+    if not _is_whole(request):
+        return Answer(status=answers.MALFORMED)
+    return None if _is_readable(request) else Answer(status=answers.UNSUPPORTED)
+
+
+def _is_whole(request: WebhookRequest) -> bool:
+    told = request.headers.first("content-length")
+    return told is None or not told.isdecimal() or int(told) == len(request.body)
+
+
+def _is_readable(request: WebhookRequest) -> bool:
+    """Tell whether the body is plain text of a kind that some provider sends."""
+    if (request.headers.first("content-encoding") or "identity").strip().lower() != "identity":
+        return False
+    told = request.headers.first("content-type") or ""
+    charset = _CHARSET.search(told)
+    return told.partition(";")[0].strip().lower() in _READABLE and (
+        charset is None or charset[1].lower() in _CHARSETS
+    )
+
+
+def _refused(endpoint: Endpoint, error: SignatureError) -> Answer:
+    _say(Signal.WEBHOOK_REFUSED, endpoint, error)
+    lacks = error.type is SignatureErrorType.MISSING_HEADER and error.detail == "authorization"
+    return answers.refused(
+        endpoint.provider, may_ask_again=lacks and endpoint.provider in _ASKED_FIRST
+    )
+
+
+_ASKED_FIRST: Final = frozenset({"amazon_ses", "scaleway"})
+
+
+def _answer(recorded: Sequence[Recorded]) -> Answer:
+    """Return 422 where all there was belongs to somebody else; all else is stored."""
+    counted = Counter(one.status for one in recorded)
+    if counted and counted[ReportStatus.TENANT_MISMATCH] == len(recorded):
+        return Answer(status=answers.OTHER_TENANT)
+    return answers.taken(counted[ReportStatus.RECORDED])
+
+
+def _incoming(endpoint: Endpoint, request: WebhookRequest) -> Incoming:
+    digest = hashlib.sha256(request.body)
+    own = _DELIVERY_IDS.get(endpoint.provider, _no_id)(request)
+    return Incoming(
+        id=new_id(),
+        tenant_id=endpoint.tenant_id,
+        provider=endpoint.provider,
+        endpoint=endpoint.name,
+        dedupe_key=f"id:{own}" if own else f"sha256:{digest.hexdigest()}",
+        headers=[
+            (name, value[:_HEADER_CHARS_MAX])
+            for name in _KEPT_HEADERS
+            for value in request.headers.all(name)
+        ],
+        body=request.body,
+        body_sha256=digest.digest(),
+    )
+
+
+def _no_id(_request: WebhookRequest) -> str | None:
+    return None
+
+
+def _svix_id(request: WebhookRequest) -> str | None:
+    return text(request.headers.first("svix-id") or request.headers.first("webhook-id"))
+
+
+def _mailgun_token(request: WebhookRequest) -> str | None:
+    """Return Mailgun's token: its signature covers no more of the body, so each is good for once."""
+    if request.body.lstrip()[:1] != b"{":
+        return None
+    signature = mapping(mapping(parse_json(request.body, provider="mailgun")).get("signature"))
+    return text(signature.get("token"))
+
+
+_DELIVERY_IDS: Final = MappingProxyType({"resend": _svix_id, "mailgun": _mailgun_token})
+"""Where a signature covers an id of the request; for all others the body speaks for itself."""
+
+
+def _say(signal: Signal, endpoint: Endpoint, error: Exception) -> None:
+    kind = error.type.value if isinstance(error, MailglassError) else type(error).__name__
+    report(
+        signal,
+        level=logging.WARNING,
+        tenant_id=endpoint.tenant_id,
+        provider=endpoint.provider,
+        error_type=kind,
+    )

@@ -1,0 +1,95 @@
+-- What providers report, in batches: events whose delivery is not known yet, and those that were refused.
+do $$
+begin
+    if (select nspowner::regrole::text from pg_catalog.pg_namespace where nspname = 'mailglass')
+       = 'mailglass_owner' then
+        set local role mailglass_owner;
+    end if;
+end
+$$;
+
+-- Bodies are read back only for a replay: packing a batch of 1,000 events took longer than storing it.
+alter table mailglass.webhook_receipts alter column body set storage external;
+create index webhook_receipts_open on mailglass.webhook_receipts (received_at) where state <> 'processed';
+create index webhook_receipts_by_time on mailglass.webhook_receipts (received_at, id);
+
+create table mailglass.webhook_orphans (
+    id uuid primary key,
+    tenant_id text not null check (tenant_id <> ''),
+    provider text not null,
+    endpoint text not null,
+    receipt_id uuid not null,
+    dedupe_key text not null,
+    document jsonb not null,
+    received_at timestamptz not null default now(),
+    unique (tenant_id, provider, dedupe_key)
+);
+
+comment on table mailglass.webhook_orphans is
+    'Reports about a delivery that is not known yet; they hold an address and are linked or gone in days.';
+
+create index webhook_orphans_by_receipt on mailglass.webhook_orphans (receipt_id);
+
+create table mailglass.webhook_dead (
+    receipt_id uuid not null,
+    place integer not null,
+    tenant_id text not null,
+    provider text not null,
+    endpoint text not null,
+    reason text not null check (reason ~ '^[a-z0-9_]{1,64}$'),
+    at timestamptz not null default now(),
+    primary key (receipt_id, place)
+);
+
+comment on table mailglass.webhook_dead is
+    'Reports that were refused, and why: place counts from 0 in the receipt, whose body holds the report.';
+
+create index webhook_dead_by_time on mailglass.webhook_dead (at);
+
+create table mailglass.inbound_messages (
+    receipt_id uuid not null,
+    place integer not null,
+    tenant_id text not null check (tenant_id <> ''),
+    provider text not null,
+    endpoint text not null,
+    route text,
+    outcome text not null check (outcome in (
+        'accepted', 'ignored', 'rejected', 'bounced', 'unrouted', 'failed'
+    )),
+    reason text,
+    runs integer not null default 1,
+    received_at timestamptz not null default now(),
+    handled_at timestamptz not null default now(),
+    primary key (receipt_id, place)
+);
+
+comment on table mailglass.inbound_messages is
+    'What became of received mails: place counts from 0 in the receipt, whose body holds the mail. No address.';
+
+-- The hash of each of several events that follow one another: used as a window function it carries
+-- the hash of the event before along.
+create function mailglass.next_hash(
+    state bytea, first_prev bytea, tenant_id text, delivery_id uuid, seq integer, type text,
+    occurred_at timestamptz, recorded_at timestamptz, reject_reason text, payload jsonb, provider_event_id text
+) returns bytea
+language plpgsql stable parallel safe  -- half the time of an SQL function, which an aggregate cannot inline
+as $$
+begin
+    return mailglass.event_hash(tenant_id, delivery_id, seq, type, occurred_at, recorded_at, reject_reason, payload,
+        provider_event_id, null, coalesce(state, first_prev));
+end
+$$;
+
+create aggregate mailglass.chained_hash(
+    bytea, text, uuid, integer, text, timestamptz, timestamptz, text, jsonb, text
+) (sfunc = mailglass.next_hash, stype = bytea);
+
+do $$
+begin
+    if exists (select from pg_catalog.pg_roles where rolname = 'mailglass_app') then
+        grant select, insert, delete on mailglass.webhook_orphans, mailglass.webhook_dead to mailglass_app;
+        grant select, insert, update, delete on mailglass.inbound_messages to mailglass_app;
+        grant delete on mailglass.webhook_receipts to mailglass_app;
+    end if;
+end
+$$;
