@@ -101,17 +101,20 @@ class Sweeper:
 
     def _settle_unknowns(self) -> dict[str, int]:
         moves: dict[str, list[Pending]] = {"quarantined": [], "requeued": [], "given_up": []}
-        found = 0
+        found, ended = 0, []
         for one in self.store.unknown_messages(limit=BATCH_MAX):
             if one.abandoned >= ABANDONED_MAX:
                 moves["quarantined"].append(one)
             elif self._provider_knows_the_key(one):
                 moves["requeued"].append(one)
+            elif self._may_be_put_back(one) and one.is_owner_gone and not one.is_attempt_over:
+                ended.append(one)
             elif (known := self._accepted(one)) is not None:
                 found += len(self._move([one], _found(known))) if known else 0
                 moves["requeued"] += [] if known else [one]
             elif one.unknown_for_s >= PARK_AFTER_S:
                 moves["given_up"].append(one)
+        self._move(ended, _OWNER_GONE)
         return {"found": found} | {
             name: len(self._move(waiting, _OUT_OF_UNKNOWN[name])) for name, waiting in moves.items()
         }
@@ -124,6 +127,13 @@ class Sweeper:
             return False
         return one.tried_for_s < window_s * _WINDOW_MARGIN
 
+    def _may_be_put_back(self, one: Pending) -> bool:
+        return (
+            one.on_unknown is OnUnknown.RESEND
+            and not one.is_expired
+            and isinstance(self.adapters.get(one.adapter_ref), Searchable)
+        )
+
     def _accepted(self, one: Pending) -> Mapping[UUID, str | None] | None:
         """Ask the provider which of a message's unknown deliveries it has; None: nobody can tell.
 
@@ -134,11 +144,10 @@ class Sweeper:
         adapter = self.adapters.get(one.adapter_ref)
         lag_s = adapter.capabilities.search_lag_s if adapter else None
         is_asked = (
-            one.on_unknown is OnUnknown.RESEND
-            and one.is_owner_gone
-            and not one.is_expired
+            self._may_be_put_back(one)
+            and one.is_attempt_over
             and lag_s is not None
-            and one.lease_over_for_s >= lag_s
+            and min(one.lease_over_for_s, one.unknown_for_s) >= lag_s
         )
         if not is_asked or not isinstance(adapter, Searchable):
             return None
@@ -181,6 +190,15 @@ def _out_of_unknown(state: DispatchState, event: EventType, reason: str) -> Move
         code=reason,
     )
 
+
+_OWNER_GONE: Final = Move(
+    from_state=DispatchState.UNKNOWN,
+    to_state=DispatchState.UNKNOWN,
+    event=EventType.OUTCOME_UNKNOWN,
+    payload={"by": "sweep", "code": "owner_gone", "failure_class": "unknown"},
+    code="owner_gone",
+)
+"""Writes down when the owner was first seen to be gone: the provider's lag counts from then."""
 
 _OUT_OF_UNKNOWN: Final = {
     "quarantined": _out_of_unknown(DispatchState.FAILED, EventType.QUARANTINED, "poison"),

@@ -65,6 +65,7 @@ class Pending:
 
     What follows ``adapter_ref`` is set for unknown messages. ``is_owner_gone`` tells that the session
     which claimed it has ended while Postgres stayed up: False also where nobody can tell.
+    ``is_attempt_over`` tells that the ledger says so, or that the attempt itself wrote its end.
     """
 
     id: UUID
@@ -78,6 +79,7 @@ class Pending:
     on_unknown: OnUnknown = OnUnknown.PARK
     lease_over_for_s: float = 0.0
     is_owner_gone: bool = False
+    is_attempt_over: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -302,11 +302,17 @@ select m.id, m.tenant_id, m.token, m.adapter_ref,
                select from pg_catalog.pg_locks l
                where l.locktype = 'advisory' and l.objsubid = 1
                  and (l.classid::bigint << 32 | l.objid::bigint) = m.owner_key), false)
-           and m.owner_key is not null as is_owner_gone
+           and m.owner_key is not null as is_owner_gone,
+       -- The attempt wrote itself that it does not know, or its owner was seen to be gone: since that
+       -- event, and not before, nobody can be sending any more.
+       coalesce(e.ended_seq > e.started_seq, false) as is_attempt_over
 from mailglass.messages m
 cross join lateral (
     select min(e.recorded_at) filter (where e.type = 'attempt_started') as first_attempt_at,
-           count(*) filter (where e.payload ->> 'code' = 'lease_over')::integer as abandoned
+           count(*) filter (where e.payload ->> 'code' = 'lease_over')::integer as abandoned,
+           max(e.seq) filter (where e.type = 'attempt_started') as started_seq,
+           max(e.seq) filter (where e.type = 'outcome_unknown'
+               and (jsonb_exists(e.payload, 'token') or e.payload ->> 'code' = 'owner_gone')) as ended_seq
     from mailglass.events e
     where e.delivery_id = (
         select d.id from mailglass.deliveries d

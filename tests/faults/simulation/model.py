@@ -291,19 +291,21 @@ class ModelStore:
         now = self.world.now
         first = next(each for each in one.deliveries if each.state is S.UNKNOWN)
         started = [at for kind, _, at in first.events if kind == "attempt_started"]
+        is_from_lease = self.world.bug is Bug.LAG_FROM_THE_LEASE
         is_gone = one.owner_epoch == self.world.epoch and one.owner_key not in self.world.sessions
         return Pending(
             id=one.id,
             tenant_id="default",
             token=one.token,
             adapter_ref="default",
-            unknown_for_s=now - one.updated_at,
+            unknown_for_s=now if is_from_lease else now - one.updated_at,
             tried_for_s=now - started[0],
             abandoned=sum(about.get("code") == "lease_over" for _, about, _ in first.events),
             is_expired=one.expires_at <= now,
             on_unknown=one.on_unknown,
             lease_over_for_s=now - one.lease_until,
             is_owner_gone=is_gone or self.world.bug is Bug.TIME_ONLY,
+            is_attempt_over=is_from_lease or _is_over(first),
         )
 
     def _pending(
@@ -357,3 +359,13 @@ class ModelStore:
         if name != "scrub_payloads":
             raise BreachError(f"the model has no {name}: {json.dumps(sorted(parameters))}")
         return []
+
+
+def _is_over(one: ModelDelivery) -> bool:
+    started = max(place for place, each in enumerate(one.events) if each[0] == "attempt_started")
+    ended = [
+        place
+        for place, (kind, about, _) in enumerate(one.events)
+        if kind == "outcome_unknown" and ("token" in about or about.get("code") == "owner_gone")
+    ]
+    return bool(ended) and ended[-1] > started

@@ -193,9 +193,9 @@ class Tally:
 class Simulation:
     """One seed at one kind of provider."""
 
-    def __init__(self, seed: int, kind: Kind, bug: Bug | None, *, kills_late: bool) -> None:
+    def __init__(self, seed: int, kind: Kind, bug: Bug | None) -> None:
         """Set the world up."""
-        self.world = World(seed=seed, chances=Chances(), bug=bug, kills_late=kills_late)
+        self.world = World(seed=seed, chances=Chances(), bug=bug)
         self.tables = Tables()
         self.provider = Provider(world=self.world, tables=self.tables, kind=kind)
         self.processes = [
@@ -381,13 +381,13 @@ def _thaw(claim: Claim) -> Message:
     return _thawed(tuple(one["address"] for one in claim.recipients))
 
 
-def simulate(seed: int, kind: Kind, bug: Bug | None = None, *, kills_late: bool = False) -> Tally:
+def simulate(seed: int, kind: Kind, bug: Bug | None = None) -> Tally:
     """Run one seed.
 
     Raises:
         BreachError: an invariant does not hold; the same seed shows it again.
 
     """
-    simulation = Simulation(seed, kind, bug, kills_late=kills_late)
+    simulation = Simulation(seed, kind, bug)
     with virtual(simulation.world):
         return simulation.run()

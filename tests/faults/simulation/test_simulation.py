@@ -30,6 +30,7 @@ def test_every_mail_ends_once_and_is_never_doubled(kind: Kind) -> None:
         (Bug.NO_FENCE, Kind.KEYED),
         (Bug.TIME_ONLY, Kind.SEARCHABLE),
         (Bug.SEARCH_TOO_EARLY, Kind.SEARCHABLE),
+        (Bug.LAG_FROM_THE_LEASE, Kind.SEARCHABLE),
         (Bug.UNKNOWN_AS_NOT_SENT, Kind.KEYLESS),
         (Bug.BLIND_SWEEPER, Kind.KEYED),
         (Bug.SUPPRESSION_AT_INTAKE_ONLY, Kind.KEYLESS),

@@ -25,6 +25,7 @@ class Bug(StrEnum):
     NO_FENCE = "no_fence"
     TIME_ONLY = "time_only"
     SEARCH_TOO_EARLY = "search_too_early"
+    LAG_FROM_THE_LEASE = "lag_from_the_lease"
     UNKNOWN_AS_NOT_SENT = "unknown_as_not_sent"
     BLIND_SWEEPER = "blind_sweeper"
     SUPPRESSION_AT_INTAKE_ONLY = "suppression_at_intake_only"
@@ -63,16 +64,11 @@ class Turn:
 
 @dataclass(slots=True, kw_only=True)
 class World:
-    """The clock and the dice; ``sessions`` are the owner keys that are locked now.
-
-    ``kills_late`` also kills processes that slept through their lease, woke up and sent, before the
-    provider's search shows it: a search made then sees neither mail nor owner.
-    """
+    """The clock and the dice; ``sessions`` are the owner keys that are locked now."""
 
     seed: int
     chances: Chances
     bug: Bug | None = None
-    kills_late: bool = False
     turns: list[Turn] = field(default_factory=list)
     now: float = 1_000.0
     epoch: int = 0
@@ -112,9 +108,7 @@ class World:
             self.sessions.clear()
         if self.depth < DEPTH_MAX and self.others:
             self._let_others(dice, chances)
-        is_late = bool(self.turns) and self.turns[-1].late_until > self.now
-        is_spared = is_late and not self.kills_late
-        if dice.random() < chances.die and not is_spared:
+        if dice.random() < chances.die:
             raise DiedError
 
     def _let_others(self, dice: random.Random, chances: Chances) -> None:
