@@ -20,11 +20,13 @@ from mailglass.clock import Clock, system_clock
 from mailglass.deliveries import Delivery, DispatchState
 from mailglass.delivery.answer import answer_of, answers_of, raise_for_refused
 from mailglass.delivery.batch import Item
+from mailglass.delivery.close import close_queued
 from mailglass.delivery.dispatch import Dispatcher
 from mailglass.delivery.finish import Finishing
 from mailglass.delivery.intake import Intake
 from mailglass.delivery.outbox import Outbox, is_cancelled_for_all
 from mailglass.delivery.outcome import Jitter
+from mailglass.delivery.redirect import Redirect
 from mailglass.delivery.sweep import Sweeper, Swept
 from mailglass.delivery.wake_up import wake_up_of
 from mailglass.errors import (
@@ -34,16 +36,17 @@ from mailglass.errors import (
     SendError,
     SendErrorType,
 )
-from mailglass.events import EventType
 from mailglass.history import HistoryVerbs
 from mailglass.ledger.database import DatabaseChoice
+from mailglass.ledger.features import FeatureStore, SendingSwitch
 from mailglass.ledger.opening import open_database
-from mailglass.ledger.rows import Move, Pending
 from mailglass.ledger.sql import query
 from mailglass.ledger.store import Store
 from mailglass.mailable import Mailable
 from mailglass.message import Message
 from mailglass.preflight import Check, Context, Phase
+from mailglass.preflight.features import Features
+from mailglass.preflight.network_guard import guarded
 from mailglass.preflight.standard import CHECKS
 from mailglass.rendering.attachments import load_attachments
 from mailglass.rendering.render import renderer_of
@@ -119,27 +122,33 @@ class Mailglass(HistoryVerbs, WebhookVerbs):
             statement_timeout_s=settings.database_statement_timeout_s,
         )
         self.finishing = finishing or Finishing.of(settings)
+        redirect = Redirect.of(settings)
         self._intake = Intake(
             store=self.store,
             checks=self._checks,
-            adapter_named=self._adapter_named,
+            adapter_named=guarded(self._adapter_named, settings),
             context_of=self._context,
             clock=clock,
             adapter_ref=DEFAULT_ADAPTER,
             finishing=self.finishing,
+            redirect=redirect,
         )
         self.dispatcher = Dispatcher(
             store=self.store,
             settings=settings,
             checks=self._checks,
-            adapter_named=self._adapter_named,
+            adapter_named=guarded(self._adapter_named, settings),
             context_of=self._context,
             jitter=jitter or partial(secrets.SystemRandom().uniform, 0.0),
             lease_s=max(one.capabilities.lease_s for one in self._adapters.values()),
+            switch=SendingSwitch(features=FeatureStore(store=self.store)),
+            redirect=redirect,
         )
         self._enqueue: Enqueue = enqueue or (lambda _message_ids: self.store.ring())
         self._sweeper = Sweeper(store=self.store, adapters=self._adapters, settings=settings)
         self.outbox = Outbox(store=self.store)
+        rules = FeatureStore(store=self.store).rules
+        self.features = Features(read=rules, tenant=self._tenancy.current)
 
     @classmethod
     def from_env(
@@ -321,6 +330,7 @@ class Mailglass(HistoryVerbs, WebhookVerbs):
 
         Returns how many were looked at. Failures are in the ledger, not raised.
         """
+        self.dispatcher.switch.settle(at_once=True)
         due = self.store.due_messages(limit=messages_max)
         for tenant_id, message_id in due:
             self.dispatch_message(tenant_id, message_id)
@@ -362,7 +372,7 @@ class Mailglass(HistoryVerbs, WebhookVerbs):
         """
         tenant_id = self._tenancy.current()
         message_id = self._known(tenant_id, delivery_id).message_id
-        self._close_queued(tenant_id, message_id, DispatchState.EXPIRED, EventType.EXPIRED)
+        close_queued(self.store, tenant_id, message_id, DispatchState.EXPIRED)
         error = self.dispatcher.dispatch(tenant_id, message_id)
         everyone = self.store.deliveries_of_message(tenant_id, message_id)
         return next(one for one in answers_of(everyone, error) if one.id == delivery_id)
@@ -379,9 +389,7 @@ class Mailglass(HistoryVerbs, WebhookVerbs):
         """
         tenant_id = self._tenancy.current()
         found = self._known(tenant_id, delivery_id)
-        state = self._close_queued(
-            tenant_id, found.message_id, DispatchState.CANCELLED, EventType.CANCELLED
-        )
+        state = close_queued(self.store, tenant_id, found.message_id, DispatchState.CANCELLED)
         return is_cancelled_for_all(self.store, found, state)
 
     def _rendered(self, mail: Mailable | Message) -> Item:
@@ -407,21 +415,6 @@ class Mailglass(HistoryVerbs, WebhookVerbs):
             self._enqueue(message_ids)
         except Exception as error:  # noqa: BLE001 - whatever a broker raises, the mail is queued and will be found
             report(Signal.WAKE_UP_FAILED, level=logging.WARNING, error_type=type(error).__name__)
-
-    def _close_queued(
-        self, tenant_id: str, message_id: UUID, state: DispatchState, event: EventType
-    ) -> DispatchState | None:
-        """End what is queued of a message without an attempt; None when nothing is, or not expired."""
-        move = Move(
-            from_state=DispatchState.QUEUED,
-            to_state=state,
-            event=event,
-            payload={"by": "application"},
-            code=state.value,
-            tenant_id=tenant_id,
-            when_expired=state is DispatchState.EXPIRED,
-        )
-        return self.store.move_messages([Pending(id=message_id)], move).get(message_id)
 
     def _adapter_named(self, ref: str) -> Adapter:
         found = self._adapters.get(ref)

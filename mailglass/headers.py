@@ -41,6 +41,8 @@ _RESERVED_NAMES: Final = frozenset(
         "to",
     }
 )
+_ORIGINAL_TO: Final = "mailglass-original-to"
+"""Whom a redirected mail was for: it forges nothing, and a provider has to carry it."""
 _RESERVED_PREFIXES: Final = ("arc-", "content-", "dkim-", "mailglass-", "resent-")
 _THREADING_NAMES: Final = frozenset({"in-reply-to", "references"})
 
@@ -107,6 +109,8 @@ def check_header(name: str, value: str) -> None:
 def is_reserved(name: str) -> bool:
     """Tell whether a header field is one that mailglass writes, or that nobody may forge."""
     lower = name.lower()
+    if lower == _ORIGINAL_TO:
+        return False
     return lower in _RESERVED_NAMES or lower.startswith(_RESERVED_PREFIXES)
 
 

@@ -7,11 +7,13 @@ from uuid import UUID
 from mailglass.clock import Clock
 from mailglass.deliveries import Delivery
 from mailglass.delivery.leave import unsubscribe
+from mailglass.delivery.people import People, people_of
 from mailglass.delivery.record import Report, record
 from mailglass.errors import SendError, SendErrorType
 from mailglass.events import Event
 from mailglass.ledger.store import Store
 from mailglass.ledger.suppressions import Suppressions
+from mailglass.settings import Settings
 from mailglass.suppression import Suppression
 from mailglass.tenancy import Tenancy
 
@@ -22,6 +24,7 @@ class HistoryVerbs:
     Each verb that works within a tenant raises ``TenancyError`` when none is set.
     """
 
+    settings: Settings
     store: Store
     _tenancy: Tenancy
     _clock: Clock
@@ -53,6 +56,10 @@ class HistoryVerbs:
     def suppress(self, entry: Suppression) -> None:
         """Refuse mail to an address, a domain or an address on one stream from now on."""
         Suppressions(store=self.store, tenant_id=self._tenancy.current()).add(entry)
+
+    def people(self, *, by: str = "application") -> People:
+        """Return the current tenant's people: export with ``held_on``, forget with ``erase``."""
+        return people_of(self.store, self.settings, self._tenancy.current(), by=by)
 
     def _known(self, tenant_id: str, delivery_id: UUID) -> Delivery:
         found = self.store.delivery(tenant_id, delivery_id)

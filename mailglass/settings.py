@@ -138,6 +138,14 @@ class Settings(BaseSettings):
     database_statement_timeout_s: float = Field(default=30.0, gt=0, le=600)
 
     adapter: AdapterName = AdapterName.FAKE
+    enable_real_network: bool = False
+    """Lets adapters that reach the world send outside production too; fake, file and SMTP to this
+    machine always may."""
+    deliver_to: Text | None = None
+    """Not for production: all mail goes to this address, its own recipients into a header."""
+    allowed_recipients: tuple[Text, ...] | None = None
+    """Addresses and domains that may get mail; others are replaced by ``deliver_to``, or refused
+    where it is not set. None is everybody, but for ``deliver_to``; subdomains are named apart."""
     file_folder: Path | None = None
     smtp_host: Text | None = None
     smtp_port: int = Field(default=587, ge=1, le=65535)

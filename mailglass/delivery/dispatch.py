@@ -6,7 +6,7 @@ import base64
 import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Final, TypeAlias
@@ -24,6 +24,7 @@ from mailglass.delivery.outcome import (
     given_back,
     settle,
 )
+from mailglass.delivery.redirect import Redirect
 from mailglass.delivery.thaw import thaw
 from mailglass.envelope import Envelope, Recipient, Verdict
 from mailglass.errors import (
@@ -37,11 +38,12 @@ from mailglass.errors import (
     SuppressedError,
 )
 from mailglass.ledger.faults import DatabaseAwayError
+from mailglass.ledger.features import SendingSwitch
 from mailglass.ledger.rows import Claim
 from mailglass.ledger.store import Store
 from mailglass.ledger.suppressions import Suppressions
 from mailglass.message import Message, RecipientKind, Stream
-from mailglass.preflight import Check, Context, Phase, run
+from mailglass.preflight import Check, Context, Phase, network_guard, run
 from mailglass.preflight.suppression import erasure_key_of
 from mailglass.settings import Settings
 from mailglass.suppression import (
@@ -93,6 +95,8 @@ class Dispatcher:
     context_of: Callable[[str, Phase], Context]
     jitter: Jitter
     lease_s: float
+    switch: SendingSwitch = field(default_factory=SendingSwitch)
+    redirect: Redirect = field(default_factory=Redirect)
 
     def dispatch(self, tenant_id: str, message_id: UUID) -> MailglassError | None:
         """Attempt a due message once and return the error that refused or failed it, if any.
@@ -120,6 +124,7 @@ class Dispatcher:
 
     def claim_due(self, stream: Stream, *, limit: int) -> tuple[Claim, ...]:
         """Claim up to ``limit`` due messages of a stream that need no order."""
+        self.switch.settle()
         return self.store.claim_due(
             stream, limit=limit, lease_s=self.lease_s, wait_s=CLAIM_WAIT_S_MAX
         )
@@ -144,6 +149,8 @@ class Dispatcher:
         too long is given back: its lease might end before the adapter does. ``suppressions`` answers
         what was asked together with the claim; after a second it is asked anew.
         """
+        if self.switch.is_off(claim.tenant_id, claim.stream):
+            return released(claim, "sending_off")
         try:
             adapter = self.adapter_named(claim.adapter_ref)
         except ConfigError as missing:
@@ -195,6 +202,9 @@ class Dispatcher:
 
     def _refusal(self, claim: Claim, suppressions: Refusals | None) -> MailglassError | None:
         """Ask preflight again, now that time has passed since the message was queued."""
+        stranger = self.redirect.refusal(claim.recipients)
+        if stranger is not None:
+            return stranger
         if claim.payload is None:
             return SendError(
                 "the message's payload was scrubbed, so it cannot be sent any more",
@@ -359,6 +369,8 @@ def _verdict_of_refusal(error: MailglassError) -> Verdict:
             code, wait_s = error.code or error.type.value, None
         case ConfigError(key="adapters"):
             failure, code, wait_s = FailureClass.CONFIGURATION, "adapter_missing", None
+        case ConfigError(key=network_guard.SETTING):
+            failure, code, wait_s = FailureClass.CONFIGURATION, "real_network_off", None
         case _:
             failure, code, wait_s = FailureClass.PERMANENT, "preflight_rejected", None
     return Verdict(delivery_id=UUID(int=0), failure_class=failure, code=code, retry_after_s=wait_s)

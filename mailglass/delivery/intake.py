@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from mailglass.adapters import Adapter
@@ -12,6 +13,7 @@ from mailglass.clock import Clock
 from mailglass.delivery.batch import Item, queue_all, suppressions_of
 from mailglass.delivery.finish import Finishing
 from mailglass.delivery.freeze import Frozen, content_sha256, freeze
+from mailglass.delivery.redirect import Redirect
 from mailglass.errors import MailglassError, SendError, SendErrorType, SuppressedError
 from mailglass.headers import refuse
 from mailglass.ledger.store import Store
@@ -41,6 +43,7 @@ class Intake:
     clock: Clock
     adapter_ref: str
     finishing: Finishing
+    redirect: Redirect = field(default_factory=Redirect)
 
     def freeze(self, tenant_id: str, message: Message) -> Frozen:
         """Check a message and return it as it would be stored; writes nothing but rate tokens.
@@ -48,6 +51,7 @@ class Intake:
         A repetition of a mail that is there already is not checked again: it takes no tokens, and
         what has changed since cannot refuse it.
         """
+        message = _without_address_in_key(message)
         if self._first_of_key(tenant_id, message) is None:
             self._check(message, self.context_of(tenant_id, Phase.INTAKE))
         return self._frozen(tenant_id, message)
@@ -62,6 +66,7 @@ class Intake:
             MailglassError: any other refusal; nothing was written.
 
         """
+        message = _without_address_in_key(message)
         with span(SpanName.QUEUE) as step:
             step.note(tenant_id=tenant_id, stream=message.stream.value, count=1)
             queued = self._queue(tenant_id, message)
@@ -105,7 +110,11 @@ class Intake:
             self._queue_many(tenant_id, items)
 
     def _queue_many(self, tenant_id: str, items: Sequence[Item]) -> None:
-        ready = [(item, item.message) for item in items if item.message is not None]
+        ready = [
+            (item, _without_address_in_key(item.message))
+            for item in items
+            if item.message is not None
+        ]
         keys = {one.idempotency_key for _, one in ready if one.idempotency_key is not None}
         known = self.store.deliveries_of_keys(tenant_id, sorted(keys))
         asked = self.context_of(tenant_id, Phase.INTAKE)
@@ -152,19 +161,25 @@ class Intake:
                 "the mail's expires_at is over, so it is not queued", type=SendErrorType.EXPIRED
             )
         adapter = self.adapter_named(self.adapter_ref)
+        self.redirect.of_message(message)
         _refuse_what_cannot_be_carried(message, adapter)
         adapter.check(message)
         run(self.checks, message, context)
 
     def _frozen(self, tenant_id: str, message: Message, *, refused_as: str | None = None) -> Frozen:
-        return freeze(
-            message,
-            tenant_id=tenant_id,
-            adapter_ref=self.adapter_ref,
-            now=self.clock(),
-            finishing=self.finishing,
-            refused_as=refused_as,
-        )
+        def frozen(sent: Message, finishing: Finishing) -> Frozen:
+            return freeze(
+                sent,
+                tenant_id=tenant_id,
+                adapter_ref=self.adapter_ref,
+                now=self.clock(),
+                finishing=finishing,
+                refused_as=refused_as,
+            )
+
+        if refused_as is not None:  # nobody gets it, so it shows whom it was for
+            return frozen(message, self.finishing)
+        return self.redirect.frozen(message, self.finishing, frozen)
 
     def _report_refusal(self, tenant_id: str, message: Message, error: MailglassError) -> None:
         report(
@@ -192,6 +207,15 @@ class Intake:
         if found is None:
             raise _mismatch(None)
         return found
+
+
+def _without_address_in_key(message: Message) -> Message:
+    """Return the message with its key hashed where that may hold an address: keys outlive erasure."""
+    key = message.idempotency_key
+    if key is None or "@" not in key:
+        return message
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    return message.replace(idempotency_key=f"sha256:{digest}")
 
 
 def _mismatch(delivery_id: UUID | None) -> SendError:

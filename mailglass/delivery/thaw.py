@@ -12,7 +12,7 @@ from mailglass.ledger.rows import Claim
 from mailglass.message import Message, RecipientKind, StoredTemplate, Tracking
 from mailglass.rendering import mime
 
-_WAY_OUT: Final = frozenset({"list-unsubscribe", "list-unsubscribe-post"})
+_CARRIED: Final = frozenset({"list-unsubscribe", "list-unsubscribe-post", "mailglass-original-to"})
 
 
 def thaw(claim: Claim) -> Message:
@@ -56,7 +56,7 @@ def thaw(claim: Claim) -> Message:
 def _is_carried(name: str, claim: Claim) -> bool:
     lower = name.lower()
     added = claim.settings.get("added", ())
-    return not is_reserved(name) and (lower in _WAY_OUT or lower not in added)
+    return not is_reserved(name) and (lower in _CARRIED or lower not in added)
 
 
 def _template(stored: Mapping[str, Any]) -> StoredTemplate:

@@ -24,12 +24,13 @@ limit 1;
 with altered as (
     update mailglass.messages m
     set held = coalesce(%(held)s::boolean, m.held),
+        stopped_at = case when %(held)s::boolean is null then m.stopped_at end,
         run_at = coalesce(%(run_at)s::timestamptz, m.run_at),
         updated_at = now()
     where m.id = any (%(message_ids)s::uuid[])
       and m.tenant_id = %(tenant_id)s::text
       and m.state = 'queued'
-      and m.held is distinct from %(held)s::boolean
+      and (m.held is distinct from %(held)s::boolean or m.stopped_at is not null)
     returning m.id, m.trace_id
 ), told as (
     update mailglass.deliveries d

@@ -72,6 +72,7 @@ def desk(plan: WorkerPlan) -> Mailglass:
         retry_base_s=0.05,
         retry_cap_s=0.2,
         attempts_max=100,
+        enable_real_network=True,  # the sink is an adapter that nothing is known of
         rate_limit_per_domain=None,
         database_connect_timeout_s=5,
         database_connections_max=plan.threads + 2,
