@@ -23,6 +23,7 @@ from mailglass.delivery.batch import Item
 from mailglass.delivery.close import close_queued
 from mailglass.delivery.dispatch import Dispatcher
 from mailglass.delivery.finish import Finishing
+from mailglass.delivery.gate import Gate
 from mailglass.delivery.intake import Intake
 from mailglass.delivery.outbox import Outbox, is_cancelled_for_all
 from mailglass.delivery.outcome import Jitter
@@ -103,24 +104,22 @@ class Mailglass(HistoryVerbs, WebhookVerbs):
         embedded: EmbeddedServer | None = None,
         endpoints: Sequence[Endpoint] | None = None,
     ) -> None:
-        self.settings = settings
-        self._endpoints = endpoints
-        self.database = database
-        self._embedded = embedded
+        self.settings, self.database = settings, database
+        self._endpoints, self._embedded = endpoints, embedded
+        self._checks, self._clock = tuple(checks), clock
         self._at_close: list[Callable[[], None]] = []
         self._adapters = dict(adapters or {DEFAULT_ADAPTER: adapter_from(settings)})
         self._tenancy = tenancy or ContextTenancy(settings.default_tenant)
-        self._checks = tuple(checks)
-        self._clock = clock
         self._renderer = renderer_of(settings)
-        role = settings.database_role or ("mailglass_app" if database.is_embedded else None)
         self.store = Store(
             database.url,
-            role=role,
+            role=settings.database_role or ("mailglass_app" if database.is_embedded else None),
             connections_max=settings.database_connections_max,
             connect_timeout_s=settings.database_connect_timeout_s,
             statement_timeout_s=settings.database_statement_timeout_s,
         )
+        self.gate = Gate.of(self.store, settings)
+        self._at_close.append(self.gate.store.close)
         self.finishing = finishing or Finishing.of(settings)
         redirect = Redirect.of(settings)
         self._intake = Intake(
@@ -143,6 +142,7 @@ class Mailglass(HistoryVerbs, WebhookVerbs):
             lease_s=max(one.capabilities.lease_s for one in self._adapters.values()),
             switch=SendingSwitch(features=FeatureStore(store=self.store)),
             redirect=redirect,
+            gate=self.gate,
         )
         self._enqueue: Enqueue = enqueue or (lambda _message_ids: self.store.ring())
         self._sweeper = Sweeper(store=self.store, adapters=self._adapters, settings=settings)
@@ -433,6 +433,6 @@ class Mailglass(HistoryVerbs, WebhookVerbs):
             phase=phase,
             settings=self.settings,
             suppressions=partial(self.store.matching_suppressions, tenant_id),
-            take=partial(self.store.take_tokens, tenant_id),
+            take=self.gate.store.short_of,
             message_bytes_max=self._adapter_named(DEFAULT_ADAPTER).capabilities.message_bytes_max,
         )

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, m
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from mailglass.errors import ConfigError, ConfigErrorType
+from mailglass.pacing.vocabulary import Limit, refuse_ambiguous
 
 PREFIX: Final = "MAILGLASS_"
 _NOT_SETTINGS: Final = (
@@ -187,7 +188,11 @@ class Settings(BaseSettings):
     rate_limit_per_domain: RateLimit | None = RateLimit(capacity=100, per_s=100 / 60)
     rate_limit_per_tenant: RateLimit | None = None
     rate_limit_per_stream: RateLimit | None = None
-    """Transactional mail passes every limit."""
+    """Buckets for what callers ask for; transactional mail passes all three."""
+    limits: tuple[Limit, ...] = ()
+    """What leaves, by recipient domain, sender domain, tenant, stream and provider; shared by all workers."""
+    limits_redis_url: Secret | None = None
+    """``redis://…`` or ``rediss://…``: counts limits instead of Postgres; needs the extra ``redis``."""
 
     physical_address: Text | None = None
     """The sender's postal address; bulk mail must show it in its body."""
@@ -254,6 +259,11 @@ class Settings(BaseSettings):
                 key="retry_base_s",
                 hint="Make retry_base_s at most retry_cap_s.",
             )
+        return self
+
+    @model_validator(mode="after")
+    def _limits_are_told_apart(self) -> Self:
+        refuse_ambiguous(self.limits)
         return self
 
     @model_validator(mode="after")

@@ -24,6 +24,7 @@ _COMMANDS: Final = {
     "features": "Switch features, and sending itself, on and off; say why one is.",
     "install": "Write a mailing package into an application, or update it.",
     "ledger": "Check that deliveries are what their events say.",
+    "limits": "Show how fast mail may leave, what is used up, and who asked to wait.",
     "lint": "Check mails before anybody gets them; exit 1 when something must be changed.",
     "migrate": "Bring the database's schema up to date.",
     "new": "Begin a mailable.",

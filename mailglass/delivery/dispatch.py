@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
+from types import MappingProxyType
 from typing import Final, TypeAlias
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from mailglass.address import parse_address
 from mailglass.clock import boot_seconds
 from mailglass.deliveries import DispatchState
 from mailglass.delivery.batch import known_suppressions
+from mailglass.delivery.gate import FREE, Gate, Pass, put_off
 from mailglass.delivery.outcome import (
     Jitter,
     class_of_error,
@@ -58,6 +60,8 @@ CLAIM_WAIT_S_MAX: Final = 30.0
 """How long a claim may wait for its turn; the lease holds that much more than the adapter needs."""
 _FRESH_S: Final = 1.0
 """How long an answer about suppressions may be old when the bytes leave."""
+_LIMITS_AWAY_S: Final = 1.0
+"""How long a mail waits when nobody can tell whether its turn has come."""
 _WRITES_MAX: Final = 3
 """How often an attempt's verdicts are written before a cut connection is told."""
 
@@ -70,7 +74,8 @@ Refusals: TypeAlias = Callable[[Sequence[str], Stream], Sequence[Suppression]]
 class Attempt:
     """What came of one claim: a verdict a recipient, and the error that refused or failed it.
 
-    ``released`` says why the claim is given back where nothing was tried; there are no verdicts then.
+    ``released`` says why the claim is given back where nothing was tried; there are no verdicts then,
+    and ``due_at`` is when it is due again, on the clock of ``boot_seconds``.
     """
 
     claim: Claim
@@ -78,6 +83,7 @@ class Attempt:
     verdicts: tuple[Verdict, ...]
     error: MailglassError | None = None
     released: str | None = None
+    due_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +103,7 @@ class Dispatcher:
     lease_s: float
     switch: SendingSwitch = field(default_factory=SendingSwitch)
     redirect: Redirect = field(default_factory=Redirect)
+    gate: Gate | None = None
 
     def dispatch(self, tenant_id: str, message_id: UUID) -> MailglassError | None:
         """Attempt a due message once and return the error that refused or failed it, if any.
@@ -142,12 +149,22 @@ class Dispatcher:
             for tenant_id, of_streams in asked.items()
         }
 
-    def attempt(self, claim: Claim, suppressions: Refusals | None = None) -> Attempt:
+    def passes_of(self, claims: Sequence[Claim]) -> Mapping[UUID, Pass]:
+        """Ask for the claims' turns, all in one statement; what is left out asks when it is tried."""
+        try:
+            return MappingProxyType({}) if self.gate is None else self.gate.passes_of(claims)
+        except DatabaseAwayError:
+            return MappingProxyType({})
+
+    def attempt(
+        self, claim: Claim, suppressions: Refusals | None = None, turn: Pass | None = None
+    ) -> Attempt:
         """Ask preflight again and call the adapter once; nothing is written but rate tokens.
 
         Whatever goes wrong becomes a verdict, so that no claim is held for it. A claim that has waited
         too long is given back: its lease might end before the adapter does. ``suppressions`` answers
-        what was asked together with the claim; after a second it is asked anew.
+        what was asked together with the claim; after a second it is asked anew. ``turn`` is what came
+        of the limits then; a mail whose turn has not come goes back and is due when it comes.
         """
         if self.switch.is_off(claim.tenant_id, claim.stream):
             return released(claim, "sending_off")
@@ -155,12 +172,25 @@ class Dispatcher:
             adapter = self.adapter_named(claim.adapter_ref)
         except ConfigError as missing:
             return _refused(claim, claim.adapter_ref, missing)
+        turn = self._turn(claim, turn)
+        if (
+            not turn.is_taken
+        ):  # before preflight, which would take what callers are allowed once more
+            return released(claim, "rate_limited", due_at=turn.at)
         refusal = self._refusal(claim, suppressions)
+        if isinstance(refusal, RateLimitError):
+            due_at = boot_seconds() + refusal.retry_after_ms / 1000
+            return released(claim, refusal.type.value, due_at=due_at)
         if refusal is not None:
             return _refused(claim, adapter.name, refusal)
+        turn = self._turn_now(claim, turn)
+        if not turn.is_taken:
+            return released(claim, "rate_limited", due_at=turn.at)
         if boot_seconds() - claim.taken_at > CLAIM_WAIT_S_MAX:
             return released(claim, "claim_too_old")
         verdicts, error = _attempt(claim, adapter)
+        if self.gate is not None:
+            verdicts = self.gate.learnt(claim, verdicts)
         return Attempt(claim=claim, provider=adapter.name, verdicts=verdicts, error=error)
 
     def finalize(self, attempts: Sequence[Attempt]) -> None:
@@ -172,6 +202,24 @@ class Dispatcher:
         # What was sent is written first: losing that would be worse than losing a suppression.
         for one in attempts:
             self._suppress_refused(one.claim, one.verdicts)
+
+    def _turn(self, claim: Claim, known: Pass | None) -> Pass:
+        """Return when the claim may leave, as it was asked with the others or as it is asked now."""
+        if self.gate is None:
+            return FREE
+        try:
+            return known or self.gate.passes_of([claim])[claim.message_id]
+        except DatabaseAwayError as error:
+            return _unknown_turn(claim, error)
+
+    def _turn_now(self, claim: Claim, turn: Pass) -> Pass:
+        """Wait for the claim's turn; one that is not taken says when the mail is due again."""
+        if self.gate is None:
+            return turn
+        try:
+            return self.gate.turn_now(claim, turn)
+        except DatabaseAwayError as error:
+            return _unknown_turn(claim, error)
 
     def _row(self, attempt: Attempt) -> dict[str, Json]:
         claim = attempt.claim
@@ -195,7 +243,9 @@ class Dispatcher:
             "tenant_id": claim.tenant_id,
             "token": claim.token,
             "provider": attempt.provider,
-            "retry_in_s": max((one.retry_in_s for one in settled), default=0.0),
+            "retry_in_s": max(
+                attempt.due_at - boot_seconds(), *(one.retry_in_s for one in settled), 0.0
+            ),
             "counts": counts_as_attempt(attempt.verdicts),
             "verdicts": [one.row() for one in settled],
         }
@@ -259,9 +309,20 @@ class Dispatcher:
                 Suppressions(store=self.store, tenant_id=claim.tenant_id, by="dispatch").add(entry)
 
 
-def released(claim: Claim, why: str) -> Attempt:
+def released(claim: Claim, why: str, *, due_at: float = 0.0) -> Attempt:
     """Return what gives a claim back with nothing sent: it is due again and has used up no attempt."""
-    return Attempt(claim=claim, provider=None, verdicts=(), released=why)
+    return Attempt(claim=claim, provider=None, verdicts=(), released=why, due_at=due_at)
+
+
+def _unknown_turn(claim: Claim, error: Exception) -> Pass:
+    """Return a turn in a moment: nobody can tell whether it has come, so nothing leaves."""
+    report(
+        Signal.DATABASE_AWAY,
+        level=logging.ERROR,
+        message_id=claim.message_id,
+        error_type=type(error).__name__,
+    )
+    return put_off(boot_seconds() + _LIMITS_AWAY_S)
 
 
 def _refused(claim: Claim, provider: str, error: MailglassError) -> Attempt:
@@ -357,23 +418,17 @@ def _verdict_of_refusal(error: MailglassError) -> Verdict:
     """Return what preflight's second no makes of the attempt: nothing has left."""
     match error:
         case SuppressedError():
-            failure, code, wait_s = FailureClass.SUPPRESSED, error.type.value, None
-        case RateLimitError():
-            failure, code, wait_s = (
-                FailureClass.NOT_SENT,
-                error.type.value,
-                error.retry_after_ms / 1000,
-            )
+            failure, code = FailureClass.SUPPRESSED, error.type.value
         case SendError():
             failure = error.failure_class or FailureClass.PERMANENT
-            code, wait_s = error.code or error.type.value, None
+            code = error.code or error.type.value
         case ConfigError(key="adapters"):
-            failure, code, wait_s = FailureClass.CONFIGURATION, "adapter_missing", None
+            failure, code = FailureClass.CONFIGURATION, "adapter_missing"
         case ConfigError(key=network_guard.SETTING):
-            failure, code, wait_s = FailureClass.CONFIGURATION, "real_network_off", None
+            failure, code = FailureClass.CONFIGURATION, "real_network_off"
         case _:
-            failure, code, wait_s = FailureClass.PERMANENT, "preflight_rejected", None
-    return Verdict(delivery_id=UUID(int=0), failure_class=failure, code=code, retry_after_s=wait_s)
+            failure, code = FailureClass.PERMANENT, "preflight_rejected"
+    return Verdict(delivery_id=UUID(int=0), failure_class=failure, code=code)
 
 
 def _envelope(claim: Claim) -> Envelope:

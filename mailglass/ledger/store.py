@@ -296,15 +296,6 @@ class Store:
         )
         return tuple(parse_suppression(row) for row in rows)
 
-    def take_tokens(
-        self, tenant_id: str, buckets: Sequence[Mapping[str, Json]]
-    ) -> tuple[tuple[str, int], ...]:
-        """Take from every bucket or none; scope and wait in ms of those too short, longest first."""
-        rows = self.rows(
-            "take_tokens", {"tenant_id": tenant_id, "buckets": json.dumps(list(buckets))}
-        )
-        return tuple((row["scope"], row["wait_ms"]) for row in rows)
-
 
 def _found(found: Mapping[UUID, str | None] | None) -> str | None:
     return None if found is None else json.dumps({str(key): one for key, one in found.items()})

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum, unique
 
-from mailglass.errors import Json
 from mailglass.message import Message, Stream
+from mailglass.pacing.buckets import Request
 from mailglass.settings import Settings
 from mailglass.suppression import Suppression
 
@@ -25,16 +25,16 @@ class Context:
     """What a check may ask beyond the message itself.
 
     ``attempt`` counts from 1 at dispatch and is 0 at intake. ``suppressions(values, stream)`` returns
-    the refusals that hold now; ``take(buckets)`` takes tokens and returns scope and wait in ms of
-    each bucket that has too few. ``message_bytes_max`` is what the provider takes, encoded; None where
-    it says nothing.
+    the refusals that hold now; ``take(request)`` takes what one mail asks for, or returns the limit that
+    has too little and the wait in ms. ``message_bytes_max`` is what the provider takes, encoded; None
+    where it says nothing.
     """
 
     tenant_id: str
     phase: Phase
     settings: Settings
     suppressions: Callable[[Sequence[str], Stream], Sequence[Suppression]]
-    take: Callable[[Sequence[Mapping[str, Json]]], Sequence[tuple[str, int]]]
+    take: Callable[[Request], tuple[str, int] | None]
     attempt: int = 0
     message_bytes_max: int | None = None
 

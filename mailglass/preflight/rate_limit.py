@@ -3,19 +3,37 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator
+from types import MappingProxyType
+from typing import Final
 
-from mailglass.errors import Json, RateLimitError, RateLimitErrorType
+from mailglass.errors import RateLimitError, RateLimitErrorType
 from mailglass.message import Message, Stream
+from mailglass.pacing.buckets import Ask, Bucket, Request, Traffic, asks_of
+from mailglass.pacing.vocabulary import Limit, LimitKey
 from mailglass.preflight import Context, Phase
 from mailglass.settings import RateLimit, Settings
+
+_TYPE_OF_KEY: Final = MappingProxyType(
+    {
+        LimitKey.RECIPIENT_DOMAIN: RateLimitErrorType.PER_DOMAIN,
+        LimitKey.SENDER_DOMAIN: RateLimitErrorType.PER_DOMAIN,
+        LimitKey.STREAM: RateLimitErrorType.PER_STREAM,
+        LimitKey.TENANT: RateLimitErrorType.PER_TENANT,
+    }
+)
+"""What a limit of several keys is called: by the first of them that stands here."""
 
 
 def rate_is_within_limits(message: Message, context: Context) -> None:
     """Take one token a recipient from each bucket, or refuse and take none.
 
     Transactional mail passes always. A message takes its tokens once: at intake when it is to leave
-    now, at its first attempt when it was scheduled.
+    now, at its first attempt when it was scheduled. Limits that delay mail are not asked here.
+
+    Raises:
+        RateLimitError: the same call passes after ``retry_after_ms``.
+
     """
     if message.send_at is None:
         takes_now = context.phase is Phase.INTAKE
@@ -23,49 +41,60 @@ def rate_is_within_limits(message: Message, context: Context) -> None:
         takes_now = context.phase is Phase.DISPATCH and context.attempt == 1
     if message.stream is Stream.TRANSACTIONAL or not takes_now:
         return
-    buckets = _buckets(message, context.settings)
-    if not buckets:
+    traffic = _traffic(message, context)
+    asks = [
+        *_plain(traffic, context.settings),
+        *asks_of(context.settings.limits, traffic, delays=False),
+    ]
+    if not asks:
         return
-    waits = context.take(buckets)
-    if waits:
-        scope, wait_ms = max(waits, key=lambda short: short[1])
+    request = Request()
+    request.add(traffic, asks)
+    short = context.take(request)
+    if short is not None:
+        name, wait_ms = short
+        kind = _types(context.settings)[name]
         raise RateLimitError(
-            f"the limit {scope.replace('_', ' ')} is used up; retry in {wait_ms} ms",
-            type=RateLimitErrorType(scope),
+            f"the limit {kind.value.replace('_', ' ')} is used up; retry in {wait_ms} ms",
+            type=kind,
             retry_after_ms=wait_ms,
         )
 
 
-def _buckets(message: Message, settings: Settings) -> list[Mapping[str, Json]]:
-    domains = Counter(address.domain_key for _, address in message.recipients)
-    everyone = sum(domains.values())
-    found = [
-        _bucket(RateLimitErrorType.PER_DOMAIN, domain, settings.rate_limit_per_domain, count)
-        for domain, count in domains.items()
-    ]
-    found.append(
-        _bucket(RateLimitErrorType.PER_TENANT, "", settings.rate_limit_per_tenant, everyone)
+def _traffic(message: Message, context: Context) -> Traffic:
+    return Traffic(
+        tenant=context.tenant_id,
+        stream=message.stream.value,
+        sender_domain=(message.envelope_sender or message.sender).domain_key,
+        provider=None,
+        recipients=Counter(address.domain_key for _, address in message.recipients),
     )
-    found.append(
-        _bucket(
-            RateLimitErrorType.PER_STREAM,
-            message.stream.value,
-            settings.rate_limit_per_stream,
-            everyone,
+
+
+def _plain(traffic: Traffic, settings: Settings) -> Iterator[Ask]:
+    everyone = sum(traffic.recipients.values())
+    for domain, count in traffic.recipients.items():
+        yield from _ask(RateLimitErrorType.PER_DOMAIN, domain, count, traffic, settings)
+    yield from _ask(RateLimitErrorType.PER_TENANT, "", everyone, traffic, settings)
+    yield from _ask(RateLimitErrorType.PER_STREAM, traffic.stream, everyone, traffic, settings)
+
+
+def _ask(
+    kind: RateLimitErrorType, key: str, cost: int, traffic: Traffic, settings: Settings
+) -> Iterator[Ask]:
+    name = f"rate_limit_{kind.value}"
+    limit: RateLimit | None = getattr(settings, name)
+    if limit is not None:
+        bucket = Bucket.plain(
+            name, f"{traffic.tenant} {key}".rstrip(), capacity=limit.capacity, per_s=limit.per_s
         )
-    )
-    return [bucket for bucket in found if bucket is not None]
+        yield Ask(bucket=bucket, cost=cost, is_counted=False)
 
 
-def _bucket(
-    scope: RateLimitErrorType, key: str, limit: RateLimit | None, cost: int
-) -> Mapping[str, Json] | None:
-    if limit is None:
-        return None
-    return {
-        "scope": scope.value,
-        "key": key,
-        "capacity": limit.capacity,
-        "per_s": limit.per_s,
-        "cost": cost,
-    }
+def _types(settings: Settings) -> dict[str, RateLimitErrorType]:
+    plain = {f"rate_limit_{kind.value}": kind for kind in RateLimitErrorType}
+    return plain | {one.name: _type_of(one) for one in settings.limits if not one.delays}
+
+
+def _type_of(limit: Limit) -> RateLimitErrorType:
+    return next(kind for key, kind in _TYPE_OF_KEY.items() if key in limit.per)

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Final, TypeAlias
 
 from mailglass.delivery.dispatch import Refusals
+from mailglass.delivery.gate import Pass
 from mailglass.ledger.rows import Claim
 from mailglass.message import Stream
 
@@ -17,8 +18,8 @@ RANK: Final = MappingProxyType({stream: place for place, stream in enumerate(Str
 """Transactional before operational before bulk."""
 
 
-Job: TypeAlias = tuple[Claim, Refusals]
-"""A claim, and what was known of its recipients' suppressions when it was made."""
+Job: TypeAlias = tuple[Claim, Refusals, Pass | None]
+"""A claim, what was known of its recipients' suppressions when it was made, and its turn."""
 
 
 class Lanes:
@@ -55,7 +56,7 @@ class Lanes:
         """Let every thread end, and return what none has taken."""
         with self._changed:
             self._is_closed = True
-            left = tuple(claim for _, _, (claim, _) in self._waiting)
+            left = tuple(claim for _, _, (claim, _, _) in self._waiting)
             self._waiting.clear()
             self._changed.notify_all()
         return left

@@ -134,9 +134,13 @@ class _Run:
     def _start(self, claims: tuple[Claim, ...]) -> None:
         if not claims:
             return
-        known = self.worker.mail.dispatcher.suppressions_of(claims)
+        dispatcher = self.worker.mail.dispatcher
+        known = dispatcher.suppressions_of(claims)
+        turns = dispatcher.passes_of(claims)
         self.in_flight.update((str(claim.message_id), claim.token) for claim in claims)
-        self.lanes.put((claim, known[claim.tenant_id]) for claim in claims)
+        self.lanes.put(
+            (claim, known[claim.tenant_id], turns.get(claim.message_id)) for claim in claims
+        )
 
     def _collect(self, *, wait_s: float) -> None:
         """Wait for an attempt to end or for a ring, then take all that has come."""
@@ -168,10 +172,10 @@ class _Run:
     def _send(self, number: int) -> None:
         takes_bulk = number > 0 or self.worker.threads == 1
         while (job := self.lanes.take(bulk=takes_bulk)) is not None:
-            claim, suppressions = job
+            claim, suppressions, turn = job
             try:
                 with tenant(claim.tenant_id):
-                    attempt = steps.attempt(self.worker.mail, claim, suppressions)
+                    attempt = steps.attempt(self.worker.mail, claim, suppressions, turn)
             except BaseException as error:  # noqa: BLE001 - one mail's bug ends no worker; its claim is left to the sweep
                 self.in_flight.discard((str(claim.message_id), claim.token))
                 report(

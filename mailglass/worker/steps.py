@@ -8,6 +8,7 @@ from uuid import UUID
 
 from mailglass.app import Mailglass
 from mailglass.delivery.dispatch import Attempt, Refusals
+from mailglass.delivery.gate import Pass
 from mailglass.ledger.rows import Claim
 from mailglass.message import Stream
 from mailglass.telemetry import SpanName, span
@@ -33,8 +34,10 @@ def claim(mail: Mailglass, tenant_id: str, message_id: UUID) -> Claim | None:
     return found
 
 
-def attempt(mail: Mailglass, one: Claim, suppressions: Refusals | None = None) -> Attempt:
-    """Attempt a claimed message once; nothing is written yet."""
+def attempt(
+    mail: Mailglass, one: Claim, suppressions: Refusals | None = None, turn: Pass | None = None
+) -> Attempt:
+    """Attempt a claimed message once, when it is its turn; nothing is written yet."""
     with span(SpanName.ATTEMPT) as step:
         step.note(
             tenant_id=one.tenant_id,
@@ -42,7 +45,7 @@ def attempt(mail: Mailglass, one: Claim, suppressions: Refusals | None = None) -
             stream=one.stream.value,
             attempt=one.attempt,
         )
-        ended = mail.dispatcher.attempt(one, suppressions)
+        ended = mail.dispatcher.attempt(one, suppressions, turn)
         error = ended.error
         step.note(
             provider=ended.provider,

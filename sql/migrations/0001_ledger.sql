@@ -226,15 +226,6 @@ create table mailglass.webhook_receipts (
     unique (tenant_id, provider, endpoint, dedupe_key)
 );
 
-create table mailglass.rate_buckets (
-    tenant_id text not null,
-    scope text not null check (scope in ('per_domain', 'per_tenant', 'per_stream')),
-    key text not null,
-    tokens double precision not null,
-    updated_at timestamptz not null,
-    primary key (tenant_id, scope, key)
-) with (fillfactor = 50);
-
 -- The chain: every event's hash covers the row and the hash of the event before it.
 create function mailglass.genesis_hash(delivery_id uuid) returns bytea
 language sql immutable parallel safe
@@ -390,51 +381,6 @@ create trigger messages_frozen
     before update of payload, payload_sha256, payload_bytes on mailglass.messages
     for each row execute function mailglass.refuse_thawing();
 
--- Takes from every token bucket or from none; the wait comes back for each that holds too little.
--- A bucket refills continuously, on the database's clock, and is locked in one order for all callers.
--- What asks for more than the capacity waits for a full bucket and leaves it in debt.
-create function mailglass.take_tokens(tenant text, buckets jsonb)
-returns table (scope text, key text, wait_ms bigint)
-language plpgsql
-set search_path = pg_catalog
-as $$
-#variable_conflict use_column
-declare
-    asked record;
-    have double precision;
-    is_short boolean := false;
-begin
-    for asked in
-        select a.scope, a.key, a.capacity, a.per_s, least(a.cost, a.capacity) as cost
-        from jsonb_to_recordset(buckets)
-            as a (scope text, key text, capacity double precision, per_s double precision, cost double precision)
-        order by a.scope, a.key
-    loop
-        insert into mailglass.rate_buckets as b (tenant_id, scope, key, tokens, updated_at)
-        values (tenant, asked.scope, asked.key, asked.capacity, clock_timestamp())
-        on conflict (tenant_id, scope, key) do update
-        set tokens = least(asked.capacity,
-                b.tokens + greatest(0, extract(epoch from clock_timestamp() - b.updated_at)) * asked.per_s),
-            updated_at = greatest(b.updated_at, clock_timestamp())
-        returning b.tokens into have;
-        if have < asked.cost then
-            is_short := true;
-            return query select asked.scope, asked.key,
-                greatest(1, ceil((asked.cost - have) / asked.per_s * 1000))::bigint;
-        end if;
-    end loop;
-    if not is_short then
-        update mailglass.rate_buckets b
-        set tokens = b.tokens - a.cost
-        from (
-            select r.scope, r.key, r.cost
-            from jsonb_to_recordset(buckets) as r (scope text, key text, cost double precision)
-        ) a
-        where b.tenant_id = tenant and b.scope = a.scope and b.key = a.key;
-    end if;
-end
-$$;
-
 -- The application may reach the triggers on the ledger so that they name what was tried; it can
 -- neither disable nor drop them. The auditor reads the ledger and the states, not the payloads.
 do $$
@@ -444,8 +390,8 @@ begin
         grant select on mailglass.migrations to mailglass_app;
         grant select, insert, update on
             mailglass.messages, mailglass.deliveries, mailglass.suppressions,
-            mailglass.webhook_receipts, mailglass.rate_buckets to mailglass_app;
-        grant delete on mailglass.suppressions, mailglass.rate_buckets to mailglass_app;
+            mailglass.webhook_receipts to mailglass_app;
+        grant delete on mailglass.suppressions to mailglass_app;
         grant select, insert on mailglass.event_keys to mailglass_app;
         grant select, insert, update, delete, truncate on mailglass.events to mailglass_app;
     end if;

@@ -18,7 +18,7 @@ STATEMENTS = {
     "delete": "delete from mailglass.events",
     "delete of no row": "delete from mailglass.events where false",
     "truncate": "truncate mailglass.events",
-    "truncate in company": "truncate mailglass.rate_buckets, mailglass.events",
+    "truncate in company": "truncate mailglass.limit_states, mailglass.events",
     "upsert": "insert into mailglass.events (tenant_id, delivery_id, seq, type, occurred_at, recorded_at,"
     " prev_hash, hash) select tenant_id, delivery_id, seq, type, occurred_at, recorded_at, prev_hash, hash"
     " from mailglass.events limit 1 on conflict (delivery_id, seq) do update set type = 'sent'",

@@ -29,7 +29,7 @@ def _context(**changes: Any) -> Context:
         "phase": Phase.INTAKE,
         "settings": Settings(),
         "suppressions": lambda _values, _stream: (),
-        "take": lambda _buckets: (),
+        "take": lambda _request: None,
     }
     return Context(**(fields | changes))
 

@@ -254,7 +254,7 @@ def test_the_wait_is_long_enough(database_url: str) -> None:
         assert 540_000 < caught.value.retry_after_ms <= 600_000
         with psycopg.connect(database_url) as owner:
             owner.execute(
-                "update mailglass.rate_buckets set updated_at = updated_at - %s * interval '1 ms'",
+                "update mailglass.limit_states set full_at = full_at - %s * interval '1 ms'",
                 [caught.value.retry_after_ms],
             )
         mail.deliver(note(stream=Stream.OPERATIONAL))

@@ -28,7 +28,7 @@ def _context(phase: Phase = Phase.INTAKE, **settings: object) -> Context:
         phase=phase,
         settings=Settings(**(BULK | settings)),
         suppressions=lambda _values, _stream: (),
-        take=lambda _buckets: (),
+        take=lambda _request: None,
     )
 
 

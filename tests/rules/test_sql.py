@@ -40,7 +40,10 @@ def test_every_parameter_is_cast_and_every_table_qualified(name: str) -> None:
     """No statement relies on guessing a type or on the search path."""
     text = ALL[name]
     assert re.findall(r"%\(\w+\)[sb](?!::)", text) == []
-    ours = "(messages|deliveries|events|event_keys|suppressions|webhook_receipts|rate_buckets|migrations)"
+    ours = (
+        "(messages|deliveries|events|event_keys|suppressions|webhook_receipts|limit_states"
+        "|adapter_paces|migrations)"
+    )
     assert (
         re.findall(rf"\b(?:from|join|into|update|truncate|table) {ours}\b", text, re.IGNORECASE)
         == []

@@ -177,7 +177,7 @@ class Process:
             suppressions=lambda values, stream: store.matching_suppressions(
                 "default", values, stream
             ),
-            take=lambda _buckets: (),
+            take=lambda _request: None,
         )
 
 

@@ -1,0 +1,1 @@
+"""Pacing: what a limit is, and which buckets a mail takes from; pure, and the same for every store."""
