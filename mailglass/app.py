@@ -272,9 +272,9 @@ class Mailglass(HistoryVerbs, WebhookVerbs):
         changes = {name: value for name, value in given.items() if value is not None}
         message, tenant_id = self.render(mail), self._tenancy.current()
         queued = self._intake.queue(tenant_id, message.replace(**changes) if changes else message)
-        if queued.is_new:
+        if queued.delivery is not None:
             self._wake([queued.message_id])
-        return self._known(tenant_id, queued.delivery_id)
+        return queued.delivery or self._known(tenant_id, queued.delivery_id)
 
     async def adeliver_later(
         self,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 from uuid import UUID
 
 from mailglass.deliveries import Delivery
@@ -19,7 +20,6 @@ STATEMENT_MAX: Final = 500
 """Messages in one statement; the figures stop rising well before it."""
 _BINARY: Final = ("payload_sha256", "content_sha256")
 _MOMENTS: Final = ("run_at", "expires_at")
-_DOCUMENTS: Final = ("settings", "recipients")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,29 +63,71 @@ def known_suppressions(
     return answer
 
 
-def queue_all(store: Store, tenant_id: str, frozen: Sequence[Frozen]) -> dict[UUID, Delivery]:
-    """Queue every message; the first delivery of each that is new, by message id.
+class Batches:
+    """Queues messages as they come, in statements of ``STATEMENT_MAX``, while others are still made.
 
-    Each statement is a transaction of its own: what was queued before an error stays queued.
+    Each statement is a transaction of its own: what was queued before an error stays queued. Use it in
+    a ``with`` block, at whose end ``first`` has the first delivery of each message that is new.
     """
-    first: dict[UUID, UUID] = {}
-    for start in range(0, len(frozen), STATEMENT_MAX):
-        part = frozen[start : start + STATEMENT_MAX]
-        documents = [_document(place, one) for place, one in enumerate(part, start=1)]
-        payloads = [one.parameters["payload"] for one in part]
-        first |= store.queue_messages(json.dumps(documents), payloads)
-    found = {one.id: one for one in store.deliveries_by_id(tenant_id, list(first.values()))}
-    return {message_id: found[delivery_id] for message_id, delivery_id in first.items()}
+
+    def __init__(self, store: Store) -> None:
+        self.first: dict[UUID, Delivery] = {}
+        self._store = store
+        self._part: list[Frozen] = []
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="mailglass-batch")
+        self._writing: Future[dict[UUID, Delivery]] | None = None
+
+    def __enter__(self) -> Self:
+        """Return the object itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_exc: object) -> None:
+        """Queue the rest, unless something went wrong, and wait for what is being written."""
+        try:
+            if kind is None:
+                self._flush()
+        finally:
+            self._writer.shutdown()
+
+    def add(self, frozen: Frozen) -> None:
+        """Queue a message with others; at most one statement is on its way meanwhile.
+
+        Raises:
+            psycopg.Error: an earlier statement failed.
+
+        """
+        self._part.append(frozen)
+        if len(self._part) >= STATEMENT_MAX:
+            self._settle()
+            part, self._part = self._part, []
+            self._writing = self._writer.submit(_queued, self._store, part)
+
+    def _flush(self) -> None:
+        self._settle()
+        if self._part:
+            self.first |= _queued(self._store, self._part)
+
+    def _settle(self) -> None:
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            self.first |= writing.result()
+
+
+def _queued(store: Store, part: Sequence[Frozen]) -> dict[UUID, Delivery]:
+    documents = [_document(place, one) for place, one in enumerate(part, start=1)]
+    payloads = [one.columns["payload"] for one in part]
+    new = store.queue_messages(json.dumps(documents), payloads)
+    return {
+        one.message_id: one.first_delivery(*new[one.message_id])
+        for one in part
+        if one.message_id in new
+    }
 
 
 def _document(place: int, frozen: Frozen) -> dict[str, object]:
-    kept = {name: value for name, value in frozen.parameters.items() if name != "payload"}
+    kept = {name: value for name, value in frozen.columns.items() if name != "payload"}
     for name in _BINARY:
-        value = kept[name]
-        kept[name] = value.hex() if isinstance(value, bytes) else value
+        kept[name] = kept[name].hex()
     for name in _MOMENTS:
-        value = kept[name]
-        kept[name] = value.isoformat() if hasattr(value, "isoformat") else value
-    for name in _DOCUMENTS:
-        kept[name] = json.loads(str(kept[name]))
-    return kept | {"place": place, "message_id": str(kept["message_id"])}
+        kept[name] = kept[name].isoformat() if kept[name] else None
+    return {**kept, **frozen.documents, "place": place, "message_id": str(frozen.message_id)}

@@ -7,7 +7,6 @@ import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from functools import partial
 from types import MappingProxyType
 from typing import Final, TypeAlias
@@ -27,7 +26,7 @@ from mailglass.delivery.outcome import (
     settle,
 )
 from mailglass.delivery.redirect import Redirect
-from mailglass.delivery.thaw import thaw
+from mailglass.delivery.thaw import as_checked, thaw
 from mailglass.envelope import Envelope, Recipient, Verdict
 from mailglass.errors import (
     ConfigError,
@@ -44,7 +43,7 @@ from mailglass.ledger.features import SendingSwitch
 from mailglass.ledger.rows import Claim
 from mailglass.ledger.store import Store
 from mailglass.ledger.suppressions import Suppressions
-from mailglass.message import Message, RecipientKind, Stream
+from mailglass.message import RecipientKind, Stream
 from mailglass.preflight import Check, Context, Phase, network_guard, run
 from mailglass.preflight.suppression import erasure_key_of
 from mailglass.settings import Settings
@@ -267,7 +266,7 @@ class Dispatcher:
                 code="payload_hash",
             )
         try:
-            run(self.checks, _as_frozen(claim), self._context(claim, suppressions))
+            run(self.checks, as_checked(claim, self.checks), self._context(claim, suppressions))
         except MailglassError as error:
             return error
         except Exception as error:  # noqa: BLE001 - a check's bug must not hold the claim until its lease ends
@@ -357,13 +356,6 @@ def _persistently(
         except DatabaseAwayError:
             continue
     return write()
-
-
-def _as_frozen(claim: Claim) -> Message:
-    """Return the message as preflight saw it, with the time it was scheduled for."""
-    message = thaw(claim)
-    send_at = claim.settings.get("send_at")
-    return message.replace(send_at=datetime.fromisoformat(send_at)) if send_at else message
 
 
 def _attempt(claim: Claim, adapter: Adapter) -> tuple[tuple[Verdict, ...], MailglassError | None]:

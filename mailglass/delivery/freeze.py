@@ -7,15 +7,15 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
-from mailglass.deliveries import DispatchState
+from mailglass.deliveries import Delivery, DispatchState, Outcome
 from mailglass.delivery.finish import Finishing
 from mailglass.errors import Json
 from mailglass.events import EventType
 from mailglass.ids import new_id
-from mailglass.message import Message, OnUnknown, StoredTemplate, Stream
+from mailglass.message import Message, OnUnknown, RecipientKind, StoredTemplate, Stream
 from mailglass.rendering import mime
 
 _AUTH_EXPIRES_AFTER_S: Final = 15 * 60.0
@@ -31,12 +31,45 @@ _PLAIN: Final = Finishing()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frozen:
-    """A message as it is stored: the ids it will have and the parameters of ``queue_message``."""
+    """A message as it is stored: the ids it will have, and what its statement takes.
+
+    ``documents`` are the parameters that travel as JSON, not yet encoded; ``columns`` are the others.
+    """
 
     message_id: UUID
     delivery_ids: tuple[UUID, ...]
     content_sha256: bytes
-    parameters: Mapping[str, object]
+    columns: Mapping[str, Any]
+    documents: Mapping[str, Json]
+
+    @property
+    def parameters(self) -> Mapping[str, object]:
+        """Return the parameters of ``queue_message``."""
+        return dict(self.columns) | {name: json.dumps(one) for name, one in self.documents.items()}
+
+    def first_delivery(self, run_at: datetime, created_at: datetime) -> Delivery:
+        """Return the delivery of its first recipient as it is stored; the moments are the database's."""
+        column = self.columns
+        return Delivery(
+            id=self.delivery_ids[0],
+            message_id=self.message_id,
+            tenant_id=column["tenant_id"],
+            kind=RecipientKind.TO,
+            stream=Stream(column["stream"]),
+            state=DispatchState(column["state"]),
+            outcome=Outcome.NONE,
+            mailable=column["mailable"],
+            provider=None,
+            provider_message_id=None,
+            failure_class=None,
+            code=column["code"],
+            attempts=0,
+            run_at=run_at,
+            created_at=created_at,
+            updated_at=created_at,
+            payload_bytes=column["payload_bytes"],
+            payload_sha256=column["payload_sha256"],
+        )
 
 
 def freeze(  # noqa: PLR0913 - each is a keyword and has its own meaning
@@ -76,7 +109,7 @@ def freeze(  # noqa: PLR0913 - each is a keyword and has its own meaning
     }
     if refused_as is not None:
         about["reason"] = refused_as
-    recipients = [
+    recipients: list[Json] = [
         {
             "id": str(delivery_id),
             "kind": kind.value,
@@ -94,7 +127,7 @@ def freeze(  # noqa: PLR0913 - each is a keyword and has its own meaning
         message_id=message_id,
         delivery_ids=delivery_ids,
         content_sha256=content,
-        parameters={
+        columns={
             "message_id": message_id,
             "tenant_id": tenant_id,
             "stream": message.stream.value,
@@ -105,7 +138,6 @@ def freeze(  # noqa: PLR0913 - each is a keyword and has its own meaning
             "payload_sha256": digest.digest(),
             "payload_bytes": len(payload),
             "rfc_message_id": rfc_message_id,
-            "settings": json.dumps(_settings(message, added)),
             "state": (DispatchState.SUPPRESSED if refused else DispatchState.QUEUED).value,
             "event_type": (EventType.SUPPRESSED if refused else EventType.QUEUED).value,
             "code": refused_as,
@@ -118,8 +150,8 @@ def freeze(  # noqa: PLR0913 - each is a keyword and has its own meaning
             "idempotency_key": None if refused else message.idempotency_key,
             "content_sha256": content,
             "trace_id": None,
-            "recipients": json.dumps(recipients),
         },
+        documents={"settings": _settings(message, added), "recipients": recipients},
     )
 
 

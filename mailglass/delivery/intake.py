@@ -10,7 +10,8 @@ from uuid import UUID
 
 from mailglass.adapters import Adapter
 from mailglass.clock import Clock
-from mailglass.delivery.batch import Item, queue_all, suppressions_of
+from mailglass.deliveries import Delivery
+from mailglass.delivery.batch import Batches, Item, suppressions_of
 from mailglass.delivery.finish import Finishing
 from mailglass.delivery.freeze import Frozen, content_sha256, freeze
 from mailglass.delivery.redirect import Redirect
@@ -25,11 +26,16 @@ from mailglass.telemetry import Signal, SpanName, report, span
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queued:
-    """A message that is in the queue: its first delivery, and whether this call put it there."""
+    """A message that is in the queue, and its first delivery if this call put it there."""
 
     message_id: UUID
     delivery_id: UUID
-    is_new: bool
+    delivery: Delivery | None = None
+
+    @property
+    def is_new(self) -> bool:
+        """Tell whether this call put it there."""
+        return self.delivery is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,10 +99,9 @@ class Intake:
                 self.store.queue_message(refused.parameters)
             raise
         frozen = self._frozen(tenant_id, message)
-        if self.store.queue_message(frozen.parameters):
-            return Queued(
-                message_id=frozen.message_id, delivery_id=frozen.delivery_ids[0], is_new=True
-            )
+        new = self.store.queue_message(frozen.parameters)
+        if new:
+            return Queued(message_id=frozen.message_id, delivery_id=new[0].id, delivery=new[0])
         return self._queued_meanwhile(tenant_id, message)
 
     def queue_many(self, tenant_id: str, items: Sequence[Item]) -> None:
@@ -127,25 +132,38 @@ class Intake:
                 erasure_key=erasure_key_of(asked.settings),
             ),
         )
-        for item, message in ready:
-            if message.idempotency_key not in known:
-                self._freeze_item(tenant_id, item, message, context)
-        new = queue_all(self.store, tenant_id, [item.frozen for item in items if item.frozen])
+        new = [(item, message) for item, message in ready if message.idempotency_key not in known]
+        for item, message in new:
+            self._check_item(tenant_id, item, message, context)
+        with Batches(self.store) as batches:
+            for item, message in new:
+                self._freeze_item(tenant_id, item, message)
+                if item.frozen is not None:
+                    batches.add(item.frozen)
         for item, message in ready:
             if item.frozen is not None:
-                item.delivery = new.get(item.frozen.message_id)
+                item.delivery = batches.first.get(item.frozen.message_id)
             if item.delivery is None and item.error is None:
                 self._find_first(tenant_id, item, message)
 
-    def _freeze_item(self, tenant_id: str, item: Item, message: Message, context: Context) -> None:
+    def _check_item(self, tenant_id: str, item: Item, message: Message, context: Context) -> None:
         try:
             self._check(message, context)
-            item.frozen = self._frozen(tenant_id, message)
         except MailglassError as error:
             item.error = error
             self._report_refusal(tenant_id, message, error)
-            if isinstance(error, SuppressedError):
-                item.frozen = self._frozen(tenant_id, message, refused_as=error.type.value)
+
+    def _freeze_item(self, tenant_id: str, item: Item, message: Message) -> None:
+        """Freeze what was not refused, and what a suppression refused, for the record of it."""
+        refused = item.error
+        if refused is not None and not isinstance(refused, SuppressedError):
+            return
+        refused_as = None if refused is None else refused.type.value
+        try:
+            item.frozen = self._frozen(tenant_id, message, refused_as=refused_as)
+        except MailglassError as error:
+            item.error = error
+            self._report_refusal(tenant_id, message, error)
 
     def _find_first(self, tenant_id: str, item: Item, message: Message) -> None:
         try:
@@ -200,7 +218,7 @@ class Intake:
             return None
         if first.content_sha256 != content_sha256(message):
             raise _mismatch(first.delivery_id)
-        return Queued(message_id=first.message_id, delivery_id=first.delivery_id, is_new=False)
+        return Queued(message_id=first.message_id, delivery_id=first.delivery_id)
 
     def _queued_meanwhile(self, tenant_id: str, message: Message) -> Queued:
         found = self._first_of_key(tenant_id, message)

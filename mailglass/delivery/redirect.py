@@ -117,7 +117,7 @@ class Redirect:
         return replace(
             frozen,
             content_sha256=content,
-            parameters={**frozen.parameters, "content_sha256": content},
+            columns={**frozen.columns, "content_sha256": content},
         )
 
     def _may_be_mailed(self, key: str) -> bool:

@@ -1,7 +1,8 @@
-"""Thaw: the frozen bytes and the stored settings become a Message again, for adapters with an API."""
+"""Thaw: the frozen bytes and the stored settings become a Message again, for adapters and for checks."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -10,9 +11,15 @@ from mailglass.address import parse_address
 from mailglass.headers import is_reserved
 from mailglass.ledger.rows import Claim
 from mailglass.message import Message, RecipientKind, StoredTemplate, Tracking
+from mailglass.preflight import Check
+from mailglass.preflight.standard import CHECKS
 from mailglass.rendering import mime
 
 _CARRIED: Final = frozenset({"list-unsubscribe", "list-unsubscribe-post", "mailglass-original-to"})
+_HAS_WAY_OUT: Final = re.compile(rb"\nlist-unsubscribe", re.IGNORECASE)
+_HEAD_ENDS: Final = b"\r\n\r\n"
+_UNREAD: Final = "unread"
+"""Stands for the body where no check reads it; a message has to have one."""
 
 
 def thaw(claim: Claim) -> Message:
@@ -50,6 +57,39 @@ def thaw(claim: Claim) -> Message:
         envelope_sender=claim.settings.get("envelope_sender"),
         provider_send_at=datetime.fromisoformat(send_at) if send_at else None,
         provider_options=claim.settings.get("provider_options"),
+    )
+
+
+def as_checked(claim: Claim, checks: Sequence[Check]) -> Message:
+    """Return the message that preflight looks at before the bytes leave.
+
+    Mailglass's own checks read neither bodies nor attachments again, which cannot have changed, so
+    that for them the bytes need no parsing. A check of somebody else's gets the whole message, and
+    the rules about unsubscribing get the headers where there are any.
+    """
+    is_known = all(one in CHECKS for one in checks)
+    message = _outline(claim) if is_known and not _has_way_out(claim) else thaw(claim)
+    send_at = claim.settings.get("send_at")
+    return message.replace(send_at=datetime.fromisoformat(send_at)) if send_at else message
+
+
+def _has_way_out(claim: Claim) -> bool:
+    head_ends = (claim.payload or b"").find(_HEAD_ENDS)
+    return _HAS_WAY_OUT.search(claim.payload or b"", 0, max(head_ends, 0)) is not None
+
+
+def _outline(claim: Claim) -> Message:
+    """Return a message with the recipients still to be served, whatever their kind, and no content."""
+    tracking = claim.settings.get("tracking", {})
+    return Message(
+        sender=claim.mail_from,
+        to=[parse_address(row["address"]) for row in claim.recipients],
+        subject="",
+        text=_UNREAD,
+        stream=claim.stream,
+        tracking=Tracking(opens=tracking.get("opens", False), clicks=tracking.get("clicks", False)),
+        mailable=claim.mailable,
+        authenticates=claim.authenticates,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import Self
 from uuid import UUID
 
@@ -84,14 +85,16 @@ class Store:
         with self.connection() as connection:
             return connection.execute(query(name), parameters).fetchall()
 
-    def queue_message(self, parameters: Parameters) -> tuple[UUID, ...]:
-        """Queue a message; the ids of its deliveries, or none when its idempotency key is taken."""
-        return tuple(row["id"] for row in self.rows("queue_message", parameters))
+    def queue_message(self, parameters: Parameters) -> tuple[Delivery, ...]:
+        """Queue a message; its deliveries, or none when its idempotency key is taken."""
+        return tuple(parse_delivery(row) for row in self.rows("queue_message", parameters))
 
-    def queue_messages(self, documents: str, payloads: Sequence[object]) -> dict[UUID, UUID]:
-        """Queue many messages; message id and first delivery's id of each that is new."""
+    def queue_messages(
+        self, documents: str, payloads: Sequence[object]
+    ) -> dict[UUID, tuple[datetime, datetime]]:
+        """Queue many messages; when each that is new is due and was made, by message id."""
         rows = self.rows("queue_messages", {"messages": documents, "payloads": payloads})
-        return {row["message_id"]: row["id"] for row in rows}
+        return {row["message_id"]: (row["run_at"], row["created_at"]) for row in rows}
 
     def deliveries_of_keys(self, tenant_id: str, keys: Sequence[str]) -> Mapping[str, Keyed]:
         """Return what each of a caller's idempotency keys made, for those that were used."""
@@ -210,15 +213,6 @@ class Store:
         rows = self.rows("delivery_by_id", {"tenant_id": tenant_id, "delivery_id": delivery_id})
         return parse_delivery(rows[0]) if rows else None
 
-    def deliveries_by_id(
-        self, tenant_id: str, delivery_ids: Sequence[UUID]
-    ) -> tuple[Delivery, ...]:
-        """Return the tenant's deliveries among the ids, in no order."""
-        rows = self.rows(
-            "deliveries_by_id", {"tenant_id": tenant_id, "delivery_ids": list(delivery_ids)}
-        )
-        return tuple(parse_delivery(row) for row in rows)
-
     def deliveries_of_message(self, tenant_id: str, message_id: UUID) -> tuple[Delivery, ...]:
         """Return the deliveries of one message, in the order of its recipients."""
         rows = self.rows(
@@ -292,7 +286,7 @@ class Store:
         """Return the refusals that hold now for any of the address keys and domains."""
         rows = self.rows(
             "matching_suppressions",
-            {"tenant_id": tenant_id, "values": list(values), "stream": stream.value},
+            {"tenant_id": tenant_id, "values": json.dumps(list(values)), "stream": stream.value},
         )
         return tuple(parse_suppression(row) for row in rows)
 

@@ -1,4 +1,4 @@
-"""The pipeline: claim in numbers, send in threads, write what came of it together, sweep now and then."""
+"""The pipeline: claim in numbers, send in threads, write what came of it together, all at once."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ _TROUBLE_WAIT_S: Final = 5.0
 _GROUP_MAX: Final = 100
 """Messages in one claim, and in one writing of verdicts."""
 _AHEAD_S: Final = 0.25
-"""How much work is claimed ahead of the threads, by the rate of the last seconds."""
-_RATE_WINDOW_S: Final = 1.0
+"""How much work is claimed ahead of the threads, by the rate of the last moments."""
+_RATE_WINDOW_S: Final = 0.1
+_STOP_WAIT_S: Final = 0.25
+"""How soon a stop is noticed while there is nothing to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +67,11 @@ class _Run:
     stopped: threading.Event
     lanes: Lanes = field(default_factory=Lanes)
     news: queue.SimpleQueue[Attempt | None] = field(default_factory=queue.SimpleQueue)
-    """Attempts that ended; None where nothing is to be written, and for a ring of the bell."""
+    """Attempts that ended; None tells the writer that no more will come."""
+    moved: threading.Event = field(default_factory=threading.Event)
+    """Raised when there may be something to claim: room, or a ring of the bell."""
+    ended: threading.Event = field(default_factory=threading.Event)
+    """Raised when the writer has ended, by itself or by an error."""
     unwritten: list[Attempt] = field(default_factory=list)
     in_flight: set[tuple[str, int]] = field(default_factory=set)
     tried: int = 0
@@ -73,39 +79,56 @@ class _Run:
     counted: int = 0
     counted_at: float = field(default_factory=time.monotonic)
     swept_at: float = float("-inf")
+    failure: Exception | None = None
 
     def work(self) -> int:
         threads = [
             threading.Thread(target=self._send, args=(number,), name=f"mailglass-worker-{number}")
             for number in range(self.worker.threads)
         ]
+        writer = threading.Thread(target=self._write_all, name="mailglass-writer")
         bell = threading.Thread(
             target=self.worker.mail.store.listen,
-            args=(lambda: self.news.put(None), self.stopped),
+            args=(self.moved.set, self.stopped),
             name="mailglass-bell",
             daemon=True,
         )
-        for one in (*threads, bell):
+        for one in (*threads, writer, bell):
             one.start()
         try:
-            while not self.stopped.is_set():
+            while not (self.stopped.is_set() or self.ended.is_set()):
                 self._once()
         finally:
-            self._end(threads)
+            self._end(threads, writer)
+        if self.failure is not None:
+            raise self.failure
         return self.tried
 
     def _once(self) -> None:
+        self.moved.clear()
         try:
             if time.monotonic() - self.swept_at >= self.worker.sweep_every_s:
                 steps.sweep(self.worker.mail)
                 self.swept_at = time.monotonic()
             claimed = self._claim()
-            self._collect(wait_s=0.0 if claimed and not self.in_flight else self.worker.poll_s)
-            self._write()
         except DatabaseAwayError as error:
-            name = type(error).__name__
-            report(Signal.DATABASE_AWAY, level=logging.ERROR, error_type=name)
-            self.stopped.wait(_TROUBLE_WAIT_S)
+            self._wait_for_database(error)
+        else:
+            if not claimed:
+                self._wait_to_claim()
+
+    def _wait_to_claim(self) -> None:
+        end = time.monotonic() + self.worker.poll_s
+        while not (self.stopped.is_set() or self.moved.is_set()):
+            left_s = end - time.monotonic()
+            if left_s <= 0:
+                return
+            self.moved.wait(min(left_s, _STOP_WAIT_S))
+
+    def _wait_for_database(self, error: DatabaseAwayError) -> None:
+        report(Signal.DATABASE_AWAY, level=logging.ERROR, error_type=type(error).__name__)
+        if self.stopped.wait(_TROUBLE_WAIT_S):
+            self.ended.wait(_STOP_WAIT_S)  # a writer still tries until the threads have ended
 
     def _claim(self) -> int:
         """Claim what there is room for, stream by stream; transactional mail always finds some.
@@ -114,7 +137,7 @@ class _Run:
         cost more than few large ones.
         """
         mail, before = self.worker.mail, len(self.in_flight)
-        threads = self.worker.threads
+        threads, claimed = self.worker.threads, 0
         ahead = min(2 * _GROUP_MAX, int(self.rate_per_s * _AHEAD_S))
         is_busy = ahead > threads and before > (threads + ahead) // 2
         for stream in self.worker.streams:
@@ -124,36 +147,53 @@ class _Run:
             elif is_busy:
                 continue
             if room > 0:
-                self._start(steps.claim_due(mail, stream, limit=min(room, _GROUP_MAX)))
+                claimed += self._start(steps.claim_due(mail, stream, limit=min(room, _GROUP_MAX)))
         room = 0 if is_busy else threads + ahead - len(self.in_flight)
         for tenant_id, message_id in mail.store.due_in_order(limit=room) if room > 0 else ():
             claim = steps.claim(mail, tenant_id, message_id)
-            self._start(() if claim is None else (claim,))
-        return len(self.in_flight) - before
+            claimed += self._start(() if claim is None else (claim,))
+        return claimed
 
-    def _start(self, claims: tuple[Claim, ...]) -> None:
-        if not claims:
-            return
-        dispatcher = self.worker.mail.dispatcher
-        known = dispatcher.suppressions_of(claims)
-        turns = dispatcher.passes_of(claims)
-        self.in_flight.update((str(claim.message_id), claim.token) for claim in claims)
-        self.lanes.put(
-            (claim, known[claim.tenant_id], turns.get(claim.message_id)) for claim in claims
-        )
+    def _start(self, claims: tuple[Claim, ...]) -> int:
+        if claims:
+            dispatcher = self.worker.mail.dispatcher
+            known = dispatcher.suppressions_of(claims)
+            turns = dispatcher.passes_of(claims)
+            self.in_flight.update((str(claim.message_id), claim.token) for claim in claims)
+            self.lanes.put(
+                (claim, known[claim.tenant_id], turns.get(claim.message_id)) for claim in claims
+            )
+        return len(claims)
 
-    def _collect(self, *, wait_s: float) -> None:
-        """Wait for an attempt to end or for a ring, then take all that has come."""
+    def _write_all(self) -> None:
+        """Write what comes of attempts until no more will come; an error ends the whole run."""
         try:
-            self._note(self.news.get(timeout=wait_s))
-            while len(self.unwritten) < _GROUP_MAX:
-                self._note(self.news.get_nowait())
-        except queue.Empty:
-            return
+            while self._collect():
+                try:
+                    self._write()
+                except DatabaseAwayError as error:
+                    self._wait_for_database(error)
+        except Exception as error:  # noqa: BLE001 - told to whoever called run
+            self.failure = error
+        finally:
+            self.ended.set()
+            self.moved.set()
 
-    def _note(self, attempt: Attempt | None) -> None:
-        if attempt is not None:
-            self.unwritten.append(attempt)
+    def _collect(self) -> bool:
+        """Wait for an attempt to end, then take all that have; False when no more will come.
+
+        What could not be written before is not waited for.
+        """
+        try:
+            attempt = self.news.get(block=not self.unwritten)
+            while attempt is not None:
+                self.unwritten.append(attempt)
+                if len(self.unwritten) >= _GROUP_MAX:
+                    return True
+                attempt = self.news.get_nowait()
+        except queue.Empty:
+            return True
+        return False
 
     def _write(self) -> None:
         """Write what came of attempts; they are kept until the database has them."""
@@ -164,6 +204,7 @@ class _Run:
             self.in_flight.discard((str(one.claim.message_id), one.claim.token))
         self.tried += len(self.unwritten)
         self.unwritten.clear()
+        self.moved.set()
         elapsed_s = time.monotonic() - self.counted_at
         if elapsed_s >= _RATE_WINDOW_S:
             self.rate_per_s = (self.tried - self.counted) / elapsed_s
@@ -184,17 +225,17 @@ class _Run:
                     message_id=claim.message_id,
                     error_type=type(error).__name__,
                 )
-                self.news.put(None)
+                self.moved.set()
             else:
                 self.news.put(attempt)
 
-    def _end(self, threads: list[threading.Thread]) -> None:
-        """Give back what was not begun, and wait for what was."""
+    def _end(self, threads: list[threading.Thread], writer: threading.Thread) -> None:
+        """Give back what was not begun, wait for what was, and write all of it."""
         for claim in self.lanes.close():
             self.news.put(released(claim, "worker_stopped"))
         for one in threads:
             one.join()
-        while not self.news.empty():
-            self._collect(wait_s=0.0)
+        self.news.put(None)
+        writer.join()
+        if self.failure is None:
             self._write()
-        self._write()

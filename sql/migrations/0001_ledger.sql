@@ -95,6 +95,8 @@ comment on column mailglass.messages.owner_key is
     'The advisory lock that the claiming process holds as long as its session lives; null when nobody can tell.';
 
 create index messages_due on mailglass.messages (stream, run_at, id) where state = 'queued' and not held;
+create index messages_due_in_order on mailglass.messages (tenant_id, ordering_key, run_at, id)
+    where state = 'queued' and not held and ordering_key is not null;
 create index messages_expiring on mailglass.messages (expires_at) where state = 'queued';
 create index messages_leased on mailglass.messages (lease_until) where state = 'sending';
 create index messages_unknown on mailglass.messages (updated_at) where state = 'unknown';

@@ -41,11 +41,3 @@ where d.id = %(delivery_id)s::uuid;
 select m.payload, m.payload_sha256, m.payload_bytes
 from mailglass.messages m
 where m.id = %(message_id)s::uuid and m.tenant_id = %(tenant_id)s::text;
-
--- name: deliveries_by_id
-select d.id, d.message_id, d.tenant_id, d.kind, m.stream, d.state, d.outcome, m.mailable, d.provider,
-       d.provider_message_id, d.failure_class, d.code, m.attempts, m.run_at, d.created_at, d.updated_at,
-       m.payload_bytes, m.payload_sha256
-from mailglass.deliveries d
-join mailglass.messages m on m.id = d.message_id
-where d.id = any (%(delivery_ids)s::uuid[]) and d.tenant_id = %(tenant_id)s::text;

@@ -1,6 +1,6 @@
 -- name: queue_message
 -- Stores the message, its deliveries and each delivery's first event, or nothing at all when the
--- idempotency key is taken. One row a delivery comes back, in the order of the recipients.
+-- idempotency key is taken. One row a delivery comes back, as it is now, in the order of the recipients.
 with key_taken as (
     insert into mailglass.event_keys (tenant_id, scope, key, subject_id, content_sha256)
     select %(tenant_id)s::text, 'deliver', %(idempotency_key)s::text, %(message_id)s::uuid,
@@ -23,7 +23,7 @@ with key_taken as (
            %(on_unknown)s::text,
            %(ordering_key)s::text, %(adapter_ref)s::text, %(idempotency_key)s::text, %(trace_id)s::text
     where %(idempotency_key)s::text is null or exists (select from key_taken)
-    returning id
+    returning id, run_at
 ), recipient as (
     select r.*, mailglass.genesis_hash(r.id) as genesis
     from jsonb_to_recordset(%(recipients)s::jsonb)
@@ -39,7 +39,8 @@ with key_taken as (
                r.event_payload, null, %(trace_id)s::text, r.genesis),
            %(code)s::text
     from recipient r cross join message
-    returning id, position, prior_hash, chain_hash, created_at
+    returning id, message_id, tenant_id, kind, position, state, outcome, code, prior_hash, chain_hash, created_at,
+        updated_at
 ), event as (
     insert into mailglass.events (
         tenant_id, delivery_id, seq, type, occurred_at, recorded_at, payload, trace_id, prev_hash, hash
@@ -48,7 +49,12 @@ with key_taken as (
            %(trace_id)s::text, d.prior_hash, d.chain_hash
     from delivery d join recipient r on r.id = d.id
 )
-select id, position, created_at from delivery order by position;
+select d.id, d.message_id, d.tenant_id, d.kind, %(stream)s::text as stream, d.state, d.outcome,
+       %(mailable)s::text as mailable, null::text as provider, null::text as provider_message_id,
+       null::text as failure_class, d.code, 0 as attempts, message.run_at, d.created_at, d.updated_at,
+       %(payload_bytes)s::integer as payload_bytes, %(payload_sha256)s::bytea as payload_sha256
+from delivery d cross join message
+order by d.position;
 
 -- name: deliveries_of_keys
 -- The first delivery that each of a caller's idempotency keys made, with the hash of its content.
@@ -100,6 +106,9 @@ with named as (
         updated_at = now()
     where m.id = any (array(select named.id from named union all select waiting.id from waiting))
     returning m.*
+), taken as materialized (
+    -- Without the payloads: where statistics are old, this is read once for each delivery.
+    select c.id, c.token, c.attempts, c.trace_id from claimed c
 ), started as (
     update mailglass.deliveries d
     set state = 'sending',
@@ -107,13 +116,13 @@ with named as (
         prior_hash = d.chain_hash,
         chain_hash = mailglass.event_hash(d.tenant_id, d.id, d.seq + 1, 'attempt_started',
             greatest(now(), d.updated_at), greatest(now(), d.updated_at), null,
-            jsonb_build_object('token', claimed.token, 'attempt', claimed.attempts), null,
-            claimed.trace_id, d.chain_hash),
+            jsonb_build_object('token', taken.token, 'attempt', taken.attempts), null,
+            taken.trace_id, d.chain_hash),
         updated_at = greatest(now(), d.updated_at)
-    from claimed
-    where d.message_id = any (array(select c.id from claimed c))  -- by the index, whatever the statistics say
-      and d.message_id = claimed.id and d.state = 'queued'
-    returning d.*, claimed.token, claimed.attempts, claimed.trace_id
+    from taken
+    where d.message_id = any (array(select t.id from taken t))  -- by the index, whatever the statistics say
+      and d.message_id = taken.id and d.state = 'queued'
+    returning d.*, taken.token, taken.attempts, taken.trace_id
 ), event as (
     insert into mailglass.events (
         tenant_id, delivery_id, seq, type, occurred_at, recorded_at, payload, trace_id, prev_hash, hash
@@ -368,7 +377,8 @@ limit %(limit)s::integer;
 
 -- name: queue_messages
 -- Queues many messages at once, in the order given: what queue_message does, for each of them. The
--- first delivery of each message that is new comes back; one whose key is taken is left out.
+-- first delivery of each message that is new comes back, with what only the database knows of it; one
+-- whose key is taken is left out.
 with asked as (
     select m.*, p.payload
     from jsonb_to_recordset(%(messages)s::jsonb) as m (
@@ -402,7 +412,7 @@ with asked as (
            coalesce(f.expires_at, coalesce(f.run_at, now()) + make_interval(secs => f.expires_after_s)),
            f.on_unknown, f.ordering_key, f.adapter_ref, f.idempotency_key, f.trace_id
     from fresh f
-    returning id
+    returning id, run_at
 ), recipient as (
     select f.message_id, f.tenant_id, f.state, f.event_type, f.code, f.trace_id, r.*,
            mailglass.genesis_hash(r.id) as genesis
@@ -419,7 +429,7 @@ with asked as (
                r.trace_id, r.genesis),
            r.code
     from recipient r join message on message.id = r.message_id
-    returning id, message_id, position, prior_hash, chain_hash
+    returning id, message_id, position, prior_hash, chain_hash, created_at
 ), event as (
     insert into mailglass.events (
         tenant_id, delivery_id, seq, type, occurred_at, recorded_at, payload, trace_id, prev_hash, hash
@@ -428,4 +438,4 @@ with asked as (
            d.chain_hash
     from delivery d join recipient r on r.id = d.id
 )
-select message_id, id from delivery where position = 0;
+select message_id, run_at, created_at from delivery join message on message.id = message_id where position = 0;

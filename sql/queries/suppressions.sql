@@ -1,9 +1,10 @@
 -- name: matching_suppressions
 -- The standing refusals that hold now for any of the values (address keys, domains, keyed hashes of
 -- erased addresses) on a stream. OFFSET 0 keeps it one look into the index for each value: for many
--- values the planner would rather read the whole list, which is slower and grows with it.
+-- values the planner would rather read the whole list, which is slower and grows with it. The values come
+-- as JSON: of an array the planner counts the members, and plans anew each time.
 select f.scope, f.value, f.stream, f.reason, f.source, f.expires_at
-from (select distinct u.value from unnest(%(values)s::text[]) as u (value)) v
+from (select distinct u.value from jsonb_array_elements_text(%(values)s::jsonb) as u (value)) v
 cross join lateral (
     select s.scope, s.value, s.stream, s.reason, s.source, s.expires_at
     from mailglass.suppressions s

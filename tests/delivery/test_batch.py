@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
+import psycopg
 import pytest
 
 from front_desk import Greeting, count, front_desk, note, rows, write_templates
@@ -61,6 +64,34 @@ def test_every_mail_has_a_delivery_in_the_order_given(
         subjects = {one.envelope.message_id: one.message.subject for one in fake.sent}
         assert [subjects[one.message_id] for one in found] == [f"mail {n}" for n in range(20)]
         assert mail.store.broken_chains() == ()
+
+
+def test_what_comes_back_is_what_is_stored(database_url: str) -> None:
+    """One by one and in a batch, scheduled or not, refused or not: without reading it back."""
+    later = datetime.now(UTC) + timedelta(hours=1)
+    with front_desk(database_url) as mail:
+        mail.suppress(_gone("gone@mail.example"))
+        mails = [note(send_at=later), note(stream="operational"), note(to="gone@mail.example")]
+        found = (mail.deliver_later(note(send_at=later)), *mail.deliver_many(mails))
+        stored = [mail.delivery(one.id) for one in found]
+    assert [replace(one, error=None) for one in found] == stored
+
+
+def test_a_statement_that_fails_keeps_what_was_queued_before_it(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The caller hears of it, whether it was the last statement or one on the way."""
+    monkeypatch.setattr(batch, "STATEMENT_MAX", 2)
+    with front_desk(database_url) as mail:
+        mail.deliver_later(note())
+        with psycopg.connect(database_url, autocommit=True) as owner:
+            owner.execute(
+                "alter table mailglass.messages add check (payload_bytes < 20000) not valid"
+            )
+        mails = [note(), note(), note(text="x" * 20_000), note(), note(), note()]
+        with pytest.raises(psycopg.errors.CheckViolation):
+            mail.deliver_many(mails)
+    assert rows(database_url)["messages"] == 3
 
 
 def test_one_by_one_and_many_write_the_same_rows(database_url: str) -> None:

@@ -73,7 +73,9 @@ def _recover(mail: Mailglass, database_url: str) -> None:
     """Do what workers do in time: sweep, and attempt what is due."""
     with psycopg.connect(database_url, autocommit=True) as owner:
         owner.execute("update mailglass.messages set lease_until = now() where state = 'sending'")
-        owner.execute("update mailglass.messages set held = false where held")
+        owner.execute(
+            "update mailglass.messages set held = false, run_at = least(run_at, now()) where state = 'queued'"
+        )
     for _ in range(2):
         mail.sweep()
         mail.dispatch_due()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+import psycopg
 import pytest
 
 from front_desk import BULK, front_desk, note
@@ -161,6 +162,18 @@ def test_a_claim_that_waited_too_long_is_given_back_unsent(database_url: str) ->
             DispatchState.QUEUED, "claim_too_old", 0, None,
         )  # fmt: skip
         assert mail.events(delivery.id)[-1].type.value == "requeued"
+
+
+def test_an_error_while_writing_ends_the_run_and_is_told(database_url: str) -> None:
+    """What the database refuses for good is not tried for ever, nor swallowed by a thread."""
+    stopped = threading.Event()
+    with front_desk(database_url) as mail:
+        mail.deliver_later(note())
+        with psycopg.connect(database_url, autocommit=True) as owner:
+            owner.execute("alter table mailglass.deliveries add check (state <> 'sent')")
+        with pytest.raises(psycopg.errors.CheckViolation):
+            Worker(mail=mail, threads=2).run(stopped)
+    assert not stopped.is_set()
 
 
 def test_mail_in_order_goes_one_after_the_other(database_url: str) -> None:
