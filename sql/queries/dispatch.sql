@@ -300,8 +300,8 @@ limit %(limit)s::integer;
 -- ended with nobody left to tell.
 select m.id, m.tenant_id, m.token, m.adapter_ref,
        extract(epoch from clock_timestamp() - m.updated_at)::double precision as unknown_for_s,
-       extract(epoch from clock_timestamp() - e.first_attempt_at)::double precision as tried_for_s,
-       e.abandoned,
+       extract(epoch from clock_timestamp() - u.first_attempt_at)::double precision as tried_for_s,
+       u.abandoned,
        coalesce(m.expires_at <= clock_timestamp(), false) as is_expired,
        m.on_unknown,
        extract(epoch from clock_timestamp() - m.lease_until)::double precision as lease_over_for_s,
@@ -312,21 +312,25 @@ select m.id, m.tenant_id, m.token, m.adapter_ref,
                where l.locktype = 'advisory' and l.objsubid = 1
                  and (l.classid::bigint << 32 | l.objid::bigint) = m.owner_key), false)
            and m.owner_key is not null as is_owner_gone,
-       -- The attempt wrote itself that it does not know, or its owner was seen to be gone: since that
-       -- event, and not before, nobody can be sending any more.
-       coalesce(e.ended_seq > e.started_seq, false) as is_attempt_over
+       -- Of each recipient the attempt wrote itself that it does not know, or its owner was seen to be
+       -- gone: since that event, and not before, nobody can be sending to anybody any more.
+       u.is_over as is_attempt_over
 from mailglass.messages m
 cross join lateral (
-    select min(e.recorded_at) filter (where e.type = 'attempt_started') as first_attempt_at,
-           count(*) filter (where e.payload ->> 'code' = 'lease_over')::integer as abandoned,
-           max(e.seq) filter (where e.type = 'attempt_started') as started_seq,
-           max(e.seq) filter (where e.type = 'outcome_unknown'
-               and (jsonb_exists(e.payload, 'token') or e.payload ->> 'code' = 'owner_gone')) as ended_seq
-    from mailglass.events e
-    where e.delivery_id = (
-        select d.id from mailglass.deliveries d
-        where d.message_id = m.id and d.state = 'unknown' order by d.position limit 1)
-) e
+    select min(o.first_attempt_at) as first_attempt_at, max(o.abandoned) as abandoned,
+           coalesce(bool_and(o.ended_seq > o.started_seq), false) as is_over
+    from (
+        select min(e.recorded_at) filter (where e.type = 'attempt_started') as first_attempt_at,
+               count(*) filter (where e.payload ->> 'code' = 'lease_over')::integer as abandoned,
+               max(e.seq) filter (where e.type = 'attempt_started') as started_seq,
+               coalesce(max(e.seq) filter (where e.type = 'outcome_unknown'
+                   and (jsonb_exists(e.payload, 'token') or e.payload ->> 'code' = 'owner_gone')), 0) as ended_seq
+        from mailglass.deliveries d
+        join mailglass.events e on e.delivery_id = d.id
+        where d.message_id = m.id and d.state = 'unknown'
+        group by d.id
+    ) o
+) u
 where m.state = 'unknown'
   and not exists (
       select from mailglass.deliveries d

@@ -118,8 +118,34 @@ def test_while_the_senders_session_lives_nothing_is_concluded(database_url: str)
         assert mail.sweep() == Swept(requeued=1)
 
 
-def _has_seen_the_end(mail: Mailglass) -> bool:
-    mail.sweep()
+def test_an_attempt_at_one_recipient_is_not_over_since_that_at_another_is(
+    database_url: str,
+) -> None:
+    """W10: the first attempt left one unknown; the second, at the other, may be running still."""
+    fake = FakeAdapter(search_lag_s=60)
+    fake.for_recipient("zoe@mail.example", FakeMode.UNKNOWN_TIMEOUT)
+    fake.for_recipient("ann@mail.example", FakeMode.REJECT_TEMPORARY)
+    with front_desk(database_url, fake) as zombie, front_desk(database_url, fake) as mail:
+        zombie.deliver_later(note(to="zoe@mail.example", cc="ann@mail.example"))
+        zombie.dispatch_due()
+        fake.for_recipient("ann@mail.example", FakeMode.CRASH_BEFORE_SEND)
+        _sql(database_url, "update mailglass.messages set run_at = now()")
+        with pytest.raises(SimulatedCrash):
+            zombie.dispatch_due()
+        _sql(database_url, "update mailglass.messages set lease_until = now() - interval '1 hour'")
+        assert mail.sweep() == Swept(abandoned=1)
+        _an_hour_later(database_url)
+        zombie.close()
+        found: set[Swept] = set()
+        assert any(_has_seen_the_end(mail, found) for _ in range(5000))
+        assert found == {Swept()}
+        assert mail.sweep() == Swept()
+
+
+def _has_seen_the_end(mail: Mailglass, found: set[Swept] | None = None) -> bool:
+    swept = mail.sweep()
+    if found is not None:
+        found.add(swept)
     delivery = mail.store.list_deliveries(tenant_id="default")[0]
     return mail.events(delivery.id)[-1].payload.get("code") == "owner_gone"
 

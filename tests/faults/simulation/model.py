@@ -289,8 +289,10 @@ class ModelStore:
 
     def _unknown(self, one: ModelMessage) -> Pending:
         now = self.world.now
-        first = next(each for each in one.deliveries if each.state is S.UNKNOWN)
-        started = [at for kind, _, at in first.events if kind == "attempt_started"]
+        unknown = [each for each in one.deliveries if each.state is S.UNKNOWN]
+        started = [
+            at for each in unknown for kind, _, at in each.events if kind == "attempt_started"
+        ]
         is_from_lease = self.world.bug is Bug.LAG_FROM_THE_LEASE
         is_gone = one.owner_epoch == self.world.epoch and one.owner_key not in self.world.sessions
         return Pending(
@@ -299,13 +301,16 @@ class ModelStore:
             token=one.token,
             adapter_ref="default",
             unknown_for_s=now if is_from_lease else now - one.updated_at,
-            tried_for_s=now - started[0],
-            abandoned=sum(about.get("code") == "lease_over" for _, about, _ in first.events),
+            tried_for_s=now - min(started),
+            abandoned=max(
+                sum(about.get("code") == "lease_over" for _, about, _ in each.events)
+                for each in unknown
+            ),
             is_expired=one.expires_at <= now,
             on_unknown=one.on_unknown,
             lease_over_for_s=now - one.lease_until,
             is_owner_gone=is_gone or self.world.bug is Bug.TIME_ONLY,
-            is_attempt_over=is_from_lease or _is_over(first),
+            is_attempt_over=is_from_lease or all(_is_over(each) for each in unknown),
         )
 
     def _pending(
