@@ -11,15 +11,16 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
 from mailglass.adapters import Adapter
-from mailglass.adapters.from_settings import adapter_from
+from mailglass.adapters.from_settings import adapters_from
 from mailglass.clock import Clock, system_clock
 from mailglass.deliveries import Delivery, DispatchState
 from mailglass.delivery.answer import answer_of, answers_of, raise_for_refused
 from mailglass.delivery.batch import Item
+from mailglass.delivery.breakers import Breakers
 from mailglass.delivery.close import close_queued
 from mailglass.delivery.dispatch import Dispatcher
 from mailglass.delivery.finish import Finishing
@@ -28,11 +29,10 @@ from mailglass.delivery.intake import Intake
 from mailglass.delivery.outbox import Outbox, is_cancelled_for_all
 from mailglass.delivery.outcome import Jitter
 from mailglass.delivery.redirect import Redirect
+from mailglass.delivery.routing import AdaptersOfRoute, Router
 from mailglass.delivery.sweep import Sweeper, Swept
 from mailglass.delivery.wake_up import wake_up_of
 from mailglass.errors import (
-    ConfigError,
-    ConfigErrorType,
     MailglassError,
     SendError,
     SendErrorType,
@@ -47,7 +47,7 @@ from mailglass.mailable import Mailable
 from mailglass.message import Message
 from mailglass.preflight import Check, Context, Phase
 from mailglass.preflight.features import Features
-from mailglass.preflight.network_guard import guarded
+from mailglass.preflight.network_guard import guarded, refuse_real_network
 from mailglass.preflight.standard import CHECKS
 from mailglass.rendering.attachments import load_attachments
 from mailglass.rendering.render import renderer_of
@@ -59,8 +59,6 @@ from mailglass.webhooks.verbs import WebhookVerbs
 
 if TYPE_CHECKING:
     from mailglass.ledger.embedded import EmbeddedServer
-
-DEFAULT_ADAPTER: Final = "default"
 
 Enqueue = Callable[[Sequence[UUID]], None]
 """Wakes workers after messages were committed; it gets their ids, and losing the call loses no mail."""
@@ -108,7 +106,7 @@ class Mailglass(HistoryVerbs, WebhookVerbs):
         self._endpoints, self._embedded = endpoints, embedded
         self._checks, self._clock = tuple(checks), clock
         self._at_close: list[Callable[[], None]] = []
-        self._adapters = dict(adapters or {DEFAULT_ADAPTER: adapter_from(settings)})
+        self._adapters = dict(adapters or adapters_from(settings))
         self._tenancy = tenancy or ContextTenancy(settings.default_tenant)
         self._renderer = renderer_of(settings)
         self.store = Store(
@@ -120,15 +118,22 @@ class Mailglass(HistoryVerbs, WebhookVerbs):
         )
         self.gate = Gate.of(self.store, settings)
         self._at_close.append(self.gate.store.close)
+        breakers = Breakers.of(self.store, settings.breaker)
+        self.router = Router.of(self._adapters, settings.routes, breakers)
         self.finishing = finishing or Finishing.of(settings)
         redirect = Redirect.of(settings)
         self._intake = Intake(
             store=self.store,
             checks=self._checks,
-            adapter_named=guarded(self._adapter_named, settings),
+            adapter_named=partial(
+                AdaptersOfRoute,
+                self.router,
+                self._tenancy,
+                partial(refuse_real_network, settings=settings),
+            ),
             context_of=self._context,
             clock=clock,
-            adapter_ref=DEFAULT_ADAPTER,
+            adapter_ref=self.router.usual,
             finishing=self.finishing,
             redirect=redirect,
         )
@@ -136,13 +141,14 @@ class Mailglass(HistoryVerbs, WebhookVerbs):
             store=self.store,
             settings=settings,
             checks=self._checks,
-            adapter_named=guarded(self._adapter_named, settings),
+            adapter_named=guarded(self.router.named, settings),
             context_of=self._context,
             jitter=jitter or partial(secrets.SystemRandom().uniform, 0.0),
             lease_s=max(one.capabilities.lease_s for one in self._adapters.values()),
             switch=SendingSwitch(features=FeatureStore(store=self.store)),
             redirect=redirect,
             gate=self.gate,
+            router=self.router,
         )
         self._enqueue: Enqueue = enqueue or (lambda _message_ids: self.store.ring())
         self._sweeper = Sweeper(store=self.store, adapters=self._adapters, settings=settings)
@@ -416,17 +422,6 @@ class Mailglass(HistoryVerbs, WebhookVerbs):
         except Exception as error:  # noqa: BLE001 - whatever a broker raises, the mail is queued and will be found
             report(Signal.WAKE_UP_FAILED, level=logging.WARNING, error_type=type(error).__name__)
 
-    def _adapter_named(self, ref: str) -> Adapter:
-        found = self._adapters.get(ref)
-        if found is None:
-            raise ConfigError(
-                f"the adapter {ref} is not configured",
-                type=ConfigErrorType.MISSING,
-                key="adapters",
-                hint="Give it to Mailglass(adapters=…), or retry the mail through another.",
-            )
-        return found
-
     def _context(self, tenant_id: str, phase: Phase) -> Context:
         return Context(
             tenant_id=tenant_id,
@@ -434,5 +429,5 @@ class Mailglass(HistoryVerbs, WebhookVerbs):
             settings=self.settings,
             suppressions=partial(self.store.matching_suppressions, tenant_id),
             take=self.gate.store.short_of,
-            message_bytes_max=self._adapter_named(DEFAULT_ADAPTER).capabilities.message_bytes_max,
+            message_bytes_max=self.router.message_bytes_max(tenant_id),
         )

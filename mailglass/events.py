@@ -51,6 +51,7 @@ class EventType(StrEnum):
     HELD = "held"
     RELEASED = "released"
     RESCHEDULED = "rescheduled"
+    ROUTED = "routed"
 
 
 PROVIDER_TYPES: Final = frozenset(

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from enum import StrEnum, unique
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
@@ -112,7 +112,114 @@ class DkimKeySetting(BaseModel):
     tenant: Text | None = None
 
 
-class Settings(BaseSettings):
+class AdapterSetting(BaseModel):
+    """What builds one adapter; the settings themselves have the same fields for a single one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    adapter: AdapterName = AdapterName.FAKE
+    file_folder: Path | None = None
+    smtp_host: Text | None = None
+    smtp_port: int = Field(default=587, ge=1, le=65535)
+    smtp_security: SmtpSecuritySetting = SmtpSecuritySetting.STARTTLS
+    smtp_username: Text | None = None
+    smtp_password: Secret | None = None
+    smtp_ca_file: Path | None = None
+    smtp_local_hostname: Text | None = None
+    smtp_connect_timeout_s: float = Field(default=10.0, gt=0, le=300)
+    smtp_command_timeout_s: float = Field(default=60.0, gt=0, le=300)
+    smtp_final_dot_timeout_s: float = Field(default=600.0, gt=0, le=1200)
+    """RFC 5321 §4.5.3.2.6 asks for ten minutes."""
+
+    provider_options: dict[str, Secret | tuple[Secret, ...]] = Field(default_factory=dict)
+    """What the adapter of a provider with an API takes: ``{"server_token": "…"}``; ``mailglass
+    adapters --json`` lists it. All values count as secrets."""
+
+    def revealed_provider_options(self) -> dict[str, str | tuple[str, ...]]:
+        """Return the provider's options in the clear, for its adapter alone."""
+        return {
+            name: value.get_secret_value()
+            if isinstance(value, SecretStr)
+            else tuple(one.get_secret_value() for one in value)
+            for name, value in self.provider_options.items()
+        }
+
+    @model_validator(mode="after")
+    def _adapter_has_what_it_needs(self) -> Self:
+        if self.adapter is AdapterName.SMTP and self.smtp_host is None:
+            raise ConfigError(
+                "the SMTP adapter needs a host",
+                type=ConfigErrorType.MISSING,
+                key="smtp_host",
+                hint="Set MAILGLASS_SMTP_HOST.",
+            )
+        if self.adapter is AdapterName.FILE and self.file_folder is None:
+            raise ConfigError(
+                "the file adapter needs a folder",
+                type=ConfigErrorType.MISSING,
+                key="file_folder",
+                hint="Set MAILGLASS_FILE_FOLDER.",
+            )
+        if (self.smtp_username is None) != (self.smtp_password is None):
+            raise ConfigError(
+                "SMTP credentials need both a user name and a password",
+                type=ConfigErrorType.CONFLICTING,
+                key="smtp_username",
+                hint="Set MAILGLASS_SMTP_USERNAME and MAILGLASS_SMTP_PASSWORD, or neither.",
+            )
+        return self
+
+
+_AdapterRef = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
+
+
+class Route(BaseModel):
+    """The adapters that carry mail of a tenant and a stream (None: of each), in their order.
+
+    With ``weights`` the first is drawn by them, always the same for one message; those without one
+    follow, for failover alone.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    adapters: tuple[_AdapterRef, ...] = Field(min_length=1, max_length=8)
+    stream: Literal["transactional", "operational", "bulk"] | None = None
+    tenant: Text | None = None
+    weights: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
+        default_factory=dict
+    )
+
+    @model_validator(mode="after")
+    def _names_are_its_own(self) -> Self:
+        if len(set(self.adapters)) < len(self.adapters) or set(self.weights) - set(self.adapters):
+            raise ConfigError(
+                "a route names each adapter once, and its weights name no other",
+                type=ConfigErrorType.INVALID,
+                key="routes",
+                hint='{"adapters": ["main", "backup"], "weights": {"main": 9, "backup": 1}}',
+            )
+        return self
+
+
+class Breaker(BaseModel):
+    """When mail of one tenant is kept from one adapter, and how soon that is tried again.
+
+    It opens after ``failures`` in a row, when ``share`` of at least ``calls`` within ``window_s``
+    failed, and at once when the provider refuses the account. After ``wait_s``, doubled at each probe
+    that fails up to ``wait_s_max``, one mail is a probe.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    failures: int = Field(default=10, ge=1, le=10_000)
+    share: float = Field(default=0.5, gt=0, le=1)
+    calls: int = Field(default=20, ge=1, le=100_000)
+    window_s: float = Field(default=60.0, gt=0, le=3600)
+    wait_s: float = Field(default=30.0, gt=0, le=3600)
+    wait_s_max: float = Field(default=900.0, gt=0, le=86_400)
+
+
+class Settings(AdapterSetting, BaseSettings):
     """Everything that can be set; times end in their unit.
 
     Environment variables are the field names in capitals after ``MAILGLASS_``; nested values are
@@ -138,7 +245,12 @@ class Settings(BaseSettings):
     database_connect_timeout_s: float = Field(default=10.0, gt=0, le=120)
     database_statement_timeout_s: float = Field(default=30.0, gt=0, le=600)
 
-    adapter: AdapterName = AdapterName.FAKE
+    named_adapters: dict[_AdapterRef, AdapterSetting] = Field(default_factory=dict)
+    """Adapters by names of your own; beside them ``adapter`` is the one named ``default`` if it is set."""
+    routes: tuple[Route, ...] = Field(default=(), max_length=1000)
+    """Which adapters carry which mail: the first that fits counts."""
+    breaker: Breaker | None = Breaker()
+
     enable_real_network: bool = False
     """Lets adapters that reach the world send outside production too; fake, file and SMTP to this
     machine always may."""
@@ -147,22 +259,6 @@ class Settings(BaseSettings):
     allowed_recipients: tuple[Text, ...] | None = None
     """Addresses and domains that may get mail; others are replaced by ``deliver_to``, or refused
     where it is not set. None is everybody, but for ``deliver_to``; subdomains are named apart."""
-    file_folder: Path | None = None
-    smtp_host: Text | None = None
-    smtp_port: int = Field(default=587, ge=1, le=65535)
-    smtp_security: SmtpSecuritySetting = SmtpSecuritySetting.STARTTLS
-    smtp_username: Text | None = None
-    smtp_password: Secret | None = None
-    smtp_ca_file: Path | None = None
-    smtp_local_hostname: Text | None = None
-    smtp_connect_timeout_s: float = Field(default=10.0, gt=0, le=300)
-    smtp_command_timeout_s: float = Field(default=60.0, gt=0, le=300)
-    smtp_final_dot_timeout_s: float = Field(default=600.0, gt=0, le=1200)
-    """RFC 5321 §4.5.3.2.6 asks for ten minutes."""
-
-    provider_options: dict[str, Secret | tuple[Secret, ...]] = Field(default_factory=dict)
-    """What the adapter of a provider with an API takes: ``{"server_token": "…"}``; ``mailglass
-    adapters --json`` lists it. All values count as secrets."""
 
     templates: tuple[Path, ...] = ()
     """Folders with templates, searched in order before the folders beside the mailables."""
@@ -220,38 +316,8 @@ class Settings(BaseSettings):
     payload_unknown_kept_s: float = Field(default=30 * 86_400.0, gt=0)
     """How long those of a mail that was given up as unknown are kept."""
 
-    def revealed_provider_options(self) -> dict[str, str | tuple[str, ...]]:
-        """Return the provider's options in the clear, for its adapter alone."""
-        return {
-            name: value.get_secret_value()
-            if isinstance(value, SecretStr)
-            else tuple(one.get_secret_value() for one in value)
-            for name, value in self.provider_options.items()
-        }
-
     @model_validator(mode="after")
-    def _adapter_has_what_it_needs(self) -> Self:
-        if self.adapter is AdapterName.SMTP and self.smtp_host is None:
-            raise ConfigError(
-                "the SMTP adapter needs a host",
-                type=ConfigErrorType.MISSING,
-                key="smtp_host",
-                hint="Set MAILGLASS_SMTP_HOST.",
-            )
-        if self.adapter is AdapterName.FILE and self.file_folder is None:
-            raise ConfigError(
-                "the file adapter needs a folder",
-                type=ConfigErrorType.MISSING,
-                key="file_folder",
-                hint="Set MAILGLASS_FILE_FOLDER.",
-            )
-        if (self.smtp_username is None) != (self.smtp_password is None):
-            raise ConfigError(
-                "SMTP credentials need both a user name and a password",
-                type=ConfigErrorType.CONFLICTING,
-                key="smtp_username",
-                hint="Set MAILGLASS_SMTP_USERNAME and MAILGLASS_SMTP_PASSWORD, or neither.",
-            )
+    def _waits_are_in_order(self) -> Self:
         if self.retry_base_s > self.retry_cap_s:
             raise ConfigError(
                 "the first retry wait is longer than the longest",

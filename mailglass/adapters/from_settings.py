@@ -1,16 +1,49 @@
-"""The adapter that settings alone describe; others are given to ``Mailglass`` in code."""
+"""The adapters that settings alone describe; others are given to ``Mailglass`` in code."""
 
 from __future__ import annotations
 
 import ssl
+from typing import Final
 
 from mailglass.adapters import Adapter
 from mailglass.errors import ConfigError, ConfigErrorType
-from mailglass.settings import AdapterName, Settings
+from mailglass.settings import AdapterName, AdapterSetting, Settings
+
+DEFAULT_ADAPTER: Final = "default"
+"""The name of the adapter that the settings ``adapter`` and those beside it describe."""
 
 
-def adapter_from(settings: Settings) -> Adapter:
-    """Build the configured adapter; nothing connects before the first mail.
+def adapters_from(settings: Settings) -> dict[str, Adapter]:
+    """Build every configured adapter, by its name.
+
+    Raises:
+        ConfigError: as ``adapter_from``; ``missing`` for a named one that does not say which it is;
+            ``conflicting`` when two are named ``default``.
+
+    """
+    named: dict[str, Adapter] = {}
+    for name, one in settings.named_adapters.items():
+        if "adapter" not in one.model_fields_set:
+            raise ConfigError(
+                f"the setting named_adapters does not say which adapter {name} is",
+                type=ConfigErrorType.MISSING,
+                key="named_adapters",
+                hint='{"main": {"adapter": "smtp", "smtp_host": "…"}}',
+            )
+        named[name] = adapter_from(one)
+    is_single = "adapter" in settings.model_fields_set
+    if is_single and DEFAULT_ADAPTER in named:
+        raise ConfigError(
+            "both adapter and named_adapters say what the adapter named default is",
+            type=ConfigErrorType.CONFLICTING,
+            key="named_adapters",
+            hint="Give the one in named_adapters another name, or remove the other.",
+        )
+    return {DEFAULT_ADAPTER: adapter_from(settings)} | named if is_single or not named else named
+
+
+def adapter_from(settings: AdapterSetting) -> Adapter:
+    """Build the described adapter; nothing connects before the first mail.
 
     Raises:
         ConfigError: ``missing`` or ``invalid`` for a setting that the adapter needs.
@@ -35,7 +68,7 @@ def adapter_from(settings: Settings) -> Adapter:
             return build(provider.value, settings.revealed_provider_options())
 
 
-def _smtp(settings: Settings) -> Adapter:
+def _smtp(settings: AdapterSetting) -> Adapter:
     from mailglass.adapters.smtp import SmtpAdapter, SmtpSecurity  # noqa: PLC0415 - only when it is configured
 
     if settings.smtp_host is None:
@@ -55,7 +88,7 @@ def _smtp(settings: Settings) -> Adapter:
     )
 
 
-def _context(settings: Settings) -> ssl.SSLContext | None:
+def _context(settings: AdapterSetting) -> ssl.SSLContext | None:
     if settings.smtp_ca_file is None:
         return None
     try:

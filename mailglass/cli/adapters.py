@@ -1,4 +1,4 @@
-"""``mailglass adapters``: which providers there are, what each can do, and what it would be sent."""
+"""``mailglass adapters``: which providers there are, what each can do, is sent, and keeps back."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from mailglass.adapters.providers import (
     options,
     secret_values,
 )
+from mailglass.cli.breakers import close, history, status
 from mailglass.cli.documents import gathered, message, read_document, set_option
 from mailglass.delivery.freeze import freeze
 from mailglass.envelope import Envelope, Recipient
@@ -66,6 +67,10 @@ def command(ctx: click.Context, *, as_json: bool) -> None:
     click.echo(f"{'adapter':<14}{'tags':>5}  {'webhooks':<9} can carry")
     for one in found:
         click.echo(_line(one))
+
+
+for one in (status, close, history):
+    command.add_command(one)
 
 
 def described(name: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from mailglass.cli import EXIT_MISUSED, EXIT_REFUSED
 from mailglass.errors import ConfigError, MailglassError
 
 _COMMANDS: Final = {
-    "adapters": "List providers and what each can do, or show a request without sending it.",
+    "adapters": "List providers, show a request without sending it, see and close breakers.",
     "deliveries": "List deliveries, or show one.",
     "demo": "Send real mail through a real SMTP server on this machine.",
     "dkim": "Make DKIM keys and show their DNS records.",

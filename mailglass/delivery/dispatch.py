@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -17,17 +16,25 @@ from mailglass.address import parse_address
 from mailglass.clock import boot_seconds
 from mailglass.deliveries import DispatchState
 from mailglass.delivery.batch import known_suppressions
+from mailglass.delivery.call import call, same_for_all, verdict_of_refusal
 from mailglass.delivery.gate import FREE, Gate, Pass, put_off
-from mailglass.delivery.outcome import (
-    Jitter,
-    class_of_error,
-    counts_as_attempt,
-    given_back,
-    settle,
-)
+from mailglass.delivery.outcome import Jitter, Settlement, counts_as_attempt, given_back, settle
 from mailglass.delivery.redirect import Redirect
-from mailglass.delivery.thaw import as_checked, thaw
-from mailglass.envelope import Envelope, Recipient, Verdict
+from mailglass.delivery.routing import Choice, Router
+from mailglass.delivery.steering import (
+    BREAKER_OPEN,
+    about,
+    calls,
+    kept_back,
+    kept_back_error,
+    next_ref,
+    passed_on,
+    routing_after,
+    set_out,
+    written,
+)
+from mailglass.delivery.thaw import as_checked
+from mailglass.envelope import Verdict
 from mailglass.errors import (
     ConfigError,
     FailureClass,
@@ -36,15 +43,14 @@ from mailglass.errors import (
     RateLimitError,
     SendError,
     SendErrorType,
-    SuppressedError,
 )
 from mailglass.ledger.faults import DatabaseAwayError
 from mailglass.ledger.features import SendingSwitch
-from mailglass.ledger.rows import Claim
+from mailglass.ledger.rows import Claim, Routing
 from mailglass.ledger.store import Store
 from mailglass.ledger.suppressions import Suppressions
-from mailglass.message import RecipientKind, Stream
-from mailglass.preflight import Check, Context, Phase, network_guard, run
+from mailglass.message import Stream
+from mailglass.preflight import Check, Context, Phase, run
 from mailglass.preflight.suppression import erasure_key_of
 from mailglass.settings import Settings
 from mailglass.suppression import (
@@ -74,7 +80,9 @@ class Attempt:
     """What came of one claim: a verdict a recipient, and the error that refused or failed it.
 
     ``released`` says why the claim is given back where nothing was tried; there are no verdicts then,
-    and ``due_at`` is when it is due again, on the clock of ``boot_seconds``.
+    and ``due_at`` is when it is due again, on the clock of ``boot_seconds``. ``choice`` is the adapter
+    that it went by, or was kept from; None where it was held up before. ``next_ref`` is the adapter
+    that has its turn at once, since nobody accepted anything.
     """
 
     claim: Claim
@@ -83,6 +91,13 @@ class Attempt:
     error: MailglassError | None = None
     released: str | None = None
     due_at: float = 0.0
+    choice: Choice | None = None
+    next_ref: str | None = None
+
+    @property
+    def goes_on(self) -> bool:
+        """Tell whether another adapter has its turn at once."""
+        return self.next_ref is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,16 +118,25 @@ class Dispatcher:
     switch: SendingSwitch = field(default_factory=SendingSwitch)
     redirect: Redirect = field(default_factory=Redirect)
     gate: Gate | None = None
+    router: Router | None = None
 
     def dispatch(self, tenant_id: str, message_id: UUID) -> MailglassError | None:
-        """Attempt a due message once and return the error that refused or failed it, if any.
+        """Attempt a due message and return the error that refused or failed it, if any.
 
-        Nothing happens when the message is not due, is settled, or is another's. No transaction is
-        open while the adapter works: the claim is committed before, the verdicts after.
+        Where an adapter refuses it and the route has another, that one is tried at once, by a claim of
+        its own. Nothing happens when the message is not due, is settled, or is another's. No
+        transaction is open while the adapter works: the claim is committed before, the verdicts after.
         """
-        claim = self.claim(tenant_id, message_id)
-        if claim is None:
-            return None
+        error = None
+        while (claim := self.claim(tenant_id, message_id)) is not None:
+            attempt = self._dispatch(claim)
+            error = attempt.error
+            if not attempt.goes_on:
+                break
+        return error
+
+    def _dispatch(self, claim: Claim) -> Attempt:
+        tenant_id, message_id = claim.tenant_id, claim.message_id
         with span(SpanName.ATTEMPT) as step:
             step.note(tenant_id=tenant_id, message_id=message_id, stream=claim.stream.value)
             attempt = self.attempt(claim)
@@ -120,7 +144,7 @@ class Dispatcher:
         with span(SpanName.FINALIZE) as step:
             step.note(tenant_id=tenant_id, message_id=message_id, count=1)
             self.finalize([attempt])
-        return attempt.error
+        return attempt
 
     def claim(self, tenant_id: str, message_id: UUID) -> Claim | None:
         """Claim one message; None when it is not due, settled or somebody else's."""
@@ -131,9 +155,10 @@ class Dispatcher:
     def claim_due(self, stream: Stream, *, limit: int) -> tuple[Claim, ...]:
         """Claim up to ``limit`` due messages of a stream that need no order."""
         self.switch.settle()
-        return self.store.claim_due(
+        claims = self.store.claim_due(
             stream, limit=limit, lease_s=self.lease_s, wait_s=CLAIM_WAIT_S_MAX
         )
+        return claims if self.router is None else set_out(self.router, claims)
 
     def suppressions_of(self, claims: Sequence[Claim]) -> Mapping[str, Refusals]:
         """Ask for the refusals that touch any of the claims, once a tenant and stream."""
@@ -163,34 +188,71 @@ class Dispatcher:
         Whatever goes wrong becomes a verdict, so that no claim is held for it. A claim that has waited
         too long is given back: its lease might end before the adapter does. ``suppressions`` answers
         what was asked together with the claim; after a second it is asked anew. ``turn`` is what came
-        of the limits then; a mail whose turn has not come goes back and is due when it comes.
+        of the limits then; a mail whose turn has not come goes back and is due when it comes. Which
+        adapter it goes by is decided last, and committed before any byte leaves.
         """
         if self.switch.is_off(claim.tenant_id, claim.stream):
             return released(claim, "sending_off")
+        hope = self._hope(claim)
+        if hope.adapter_ref is None:
+            return _kept_back(claim, hope)
+        aimed = replace(claim, adapter_ref=hope.adapter_ref)
         try:
-            adapter = self.adapter_named(claim.adapter_ref)
+            self.adapter_named(aimed.adapter_ref)
         except ConfigError as missing:
-            return _refused(claim, claim.adapter_ref, missing)
-        turn = self._turn(claim, turn)
-        if (
-            not turn.is_taken
-        ):  # before preflight, which would take what callers are allowed once more
+            return _refused(claim, missing, provider=aimed.adapter_ref)
+        # Before preflight, which would take what callers are allowed once more.
+        turn = self._turn(aimed, turn if aimed.adapter_ref == claim.adapter_ref else None)
+        if not turn.is_taken:
             return released(claim, "rate_limited", due_at=turn.at)
         refusal = self._refusal(claim, suppressions)
         if isinstance(refusal, RateLimitError):
             due_at = boot_seconds() + refusal.retry_after_ms / 1000
             return released(claim, refusal.type.value, due_at=due_at)
         if refusal is not None:
-            return _refused(claim, adapter.name, refusal)
-        turn = self._turn_now(claim, turn)
+            return _refused(claim, refusal)
+        turn = self._turn_now(aimed, turn)
         if not turn.is_taken:
             return released(claim, "rate_limited", due_at=turn.at)
-        if boot_seconds() - claim.taken_at > CLAIM_WAIT_S_MAX:
+        if _is_too_old(claim):
             return released(claim, "claim_too_old")
-        verdicts, error = _attempt(claim, adapter)
-        if self.gate is not None:
-            verdicts = self.gate.learnt(claim, verdicts)
-        return Attempt(claim=claim, provider=adapter.name, verdicts=verdicts, error=error)
+        return self._steered(claim, aimed.adapter_ref)
+
+    def _hope(self, claim: Claim) -> Choice:
+        """Return the adapter that the claim will probably go by."""
+        if self.router is None:
+            return Choice(adapter_ref=claim.adapter_ref, routing=claim.routing)
+        return self.router.choose(claim, lease_s=None)
+
+    def _steered(self, claim: Claim, aimed_ref: str) -> Attempt:
+        """Choose the adapter, write that down, and call it; the limits were asked for ``aimed_ref``."""
+        if self.router is None:
+            return self._called(claim, self._hope(claim))
+        lease_s = CLAIM_WAIT_S_MAX + self.lease_s * len(claim.recipients)
+        choice = self.router.choose(claim, lease_s=lease_s)
+        if choice.adapter_ref is None:
+            return _kept_back(claim, choice)
+        steered = written(self.router, claim, choice)
+        if steered is None or _is_too_old(steered):  # the writing may have waited for the database
+            return released(claim, "claim_lost" if steered is None else "claim_too_old")
+        if steered.adapter_ref != aimed_ref:
+            turn = self._turn_now(steered, self._turn(steered, None))
+            if not turn.is_taken:
+                return released(steered, "rate_limited", due_at=turn.at)
+        return self._called(steered, choice)
+
+    def _called(self, claim: Claim, choice: Choice) -> Attempt:
+        try:
+            adapter = self.adapter_named(claim.adapter_ref)
+        except ConfigError as missing:
+            ended = _refused(claim, missing, provider=claim.adapter_ref)
+        else:
+            verdicts, error = call(claim, adapter)
+            if self.gate is not None:
+                verdicts = self.gate.learnt(claim, verdicts)
+            ended = Attempt(claim=claim, provider=adapter.name, verdicts=verdicts, error=error)
+        following = None if self.router is None else next_ref(self.router, claim, ended.verdicts)
+        return replace(ended, choice=choice, next_ref=following)
 
     def finalize(self, attempts: Sequence[Attempt]) -> None:
         """Write what came of attempts, all in one statement."""
@@ -201,6 +263,9 @@ class Dispatcher:
         # What was sent is written first: losing that would be worse than losing a suppression.
         for one in attempts:
             self._suppress_refused(one.claim, one.verdicts)
+        if self.router is not None:
+            ended = ((one.claim, one.choice, one.verdicts) for one in attempts)
+            self.router.breakers.note(calls(ended, self.router.adapters))
 
     def _turn(self, claim: Claim, known: Pass | None) -> Pass:
         """Return when the claim may leave, as it was asked with the others or as it is asked now."""
@@ -221,22 +286,9 @@ class Dispatcher:
             return _unknown_turn(claim, error)
 
     def _row(self, attempt: Attempt) -> dict[str, Json]:
-        claim = attempt.claim
-        if attempt.released is not None:
-            settled = [
-                given_back(UUID(one["delivery_id"]), attempt.released) for one in claim.recipients
-            ]
-        else:
-            settled = [
-                settle(
-                    one,
-                    attempt=claim.attempt,
-                    expires_in_s=claim.expires_in_s,
-                    settings=self.settings,
-                    jitter=self.jitter,
-                )
-                for one in attempt.verdicts
-            ]
+        claim, choice = attempt.claim, attempt.choice
+        settled = self._settled(attempt)
+        was_called = choice is not None and choice.adapter_ref is not None
         return {
             "message_id": str(claim.message_id),
             "tenant_id": claim.tenant_id,
@@ -245,9 +297,35 @@ class Dispatcher:
             "retry_in_s": max(
                 attempt.due_at - boot_seconds(), *(one.retry_in_s for one in settled), 0.0
             ),
-            "counts": counts_as_attempt(attempt.verdicts),
-            "verdicts": [one.row() for one in settled],
+            "counts": not attempt.goes_on and counts_as_attempt(attempt.verdicts),
+            "verdicts": [about(one, choice, attempt.provider, attempt.next_ref) for one in settled],
+            "adapter_ref": claim.adapter_ref if was_called else None,
+            "routing": routing_after(claim, attempt.verdicts, attempt.next_ref).value
+            if was_called
+            else None,
+            "waits_for": _waits_for(attempt),
         }
+
+    def _settled(self, attempt: Attempt) -> list[Settlement]:
+        claim, choice = attempt.claim, attempt.choice
+        if attempt.released is not None:
+            ids = [UUID(one["delivery_id"]) for one in claim.recipients]
+            if choice is None:
+                return [given_back(one, attempt.released) for one in ids]
+            # Spread over twice the wait, so that not all of them come with the probe.
+            wait_s = choice.wait_s + self.jitter(choice.wait_s)
+            return [kept_back(one, wait_s) for one in ids]
+        return [
+            (passed_on(one) if attempt.goes_on else None)
+            or settle(
+                one,
+                attempt=claim.attempt,
+                expires_in_s=claim.expires_in_s,
+                settings=self.settings,
+                jitter=self.jitter,
+            )
+            for one in attempt.verdicts
+        ]
 
     def _refusal(self, claim: Claim, suppressions: Refusals | None) -> MailglassError | None:
         """Ask preflight again, now that time has passed since the message was queued."""
@@ -290,7 +368,9 @@ class Dispatcher:
         context = self.context_of(claim.tenant_id, Phase.DISPATCH)
         if suppressions is None or boot_seconds() - claim.taken_at > _FRESH_S:
             suppressions = context.suppressions
-        return replace(context, attempt=claim.attempt, suppressions=suppressions)
+        # The turn of another adapter is no first attempt: tokens were taken for the one before.
+        turns = claim.routing in {Routing.AFTER, Routing.AT}
+        return replace(context, attempt=claim.attempt + turns, suppressions=suppressions)
 
     def _suppress_refused(self, claim: Claim, verdicts: tuple[Verdict, ...]) -> None:
         """Record that a provider refuses a recipient, so that the next mail stops at preflight."""
@@ -306,6 +386,10 @@ class Dispatcher:
                     source=f"adapter:{claim.adapter_ref}",
                 )
                 Suppressions(store=self.store, tenant_id=claim.tenant_id, by="dispatch").add(entry)
+
+
+def _is_too_old(claim: Claim) -> bool:
+    return boot_seconds() - claim.taken_at > CLAIM_WAIT_S_MAX
 
 
 def released(claim: Claim, why: str, *, due_at: float = 0.0) -> Attempt:
@@ -324,8 +408,20 @@ def _unknown_turn(claim: Claim, error: Exception) -> Pass:
     return put_off(boot_seconds() + _LIMITS_AWAY_S)
 
 
-def _refused(claim: Claim, provider: str, error: MailglassError) -> Attempt:
-    verdicts = _same_for_all(claim, _verdict_of_refusal(error))
+def _waits_for(attempt: Attempt) -> str | None:
+    """Return the adapter whose breaker the message waits for: the one that kept it, or refused us."""
+    if attempt.choice is None or attempt.goes_on:
+        return None
+    is_refused = any(one.failure_class is FailureClass.CONFIGURATION for one in attempt.verdicts)
+    return attempt.claim.adapter_ref if is_refused else attempt.choice.waits_for
+
+
+def _kept_back(claim: Claim, choice: Choice) -> Attempt:
+    return replace(released(claim, BREAKER_OPEN), choice=choice, error=kept_back_error(choice))
+
+
+def _refused(claim: Claim, error: MailglassError, provider: str | None = None) -> Attempt:
+    verdicts = same_for_all(claim, verdict_of_refusal(error))
     return Attempt(claim=claim, provider=provider, verdicts=verdicts, error=error)
 
 
@@ -338,6 +434,7 @@ def _report(attempt: Attempt, state: DispatchState | None) -> None:
         message_id=claim.message_id,
         stream=claim.stream.value,
         provider=attempt.provider,
+        adapter=None if attempt.choice is None else attempt.choice.adapter_ref,
         state=state.value if state else None,
         attempt=claim.attempt,
     )
@@ -356,93 +453,3 @@ def _persistently(
         except DatabaseAwayError:
             continue
     return write()
-
-
-def _attempt(claim: Claim, adapter: Adapter) -> tuple[tuple[Verdict, ...], MailglassError | None]:
-    """Call the adapter once; whatever it raises becomes a verdict for each recipient."""
-    envelope = _envelope(claim)
-    try:
-        return _complete(envelope, adapter.send(envelope).verdicts), None
-    except MailglassError as error:
-        code = getattr(error, "code", None) or error.type.value
-        wait_s = error.retry_after_ms / 1000 if isinstance(error, RateLimitError) else None
-        verdict = Verdict(
-            delivery_id=claim.message_id,
-            failure_class=class_of_error(error),
-            code=code,
-            retry_after_s=wait_s,
-        )
-        return _same_for_all(claim, verdict), error
-    except Exception as error:  # noqa: BLE001 - an adapter's bug must leave a verdict: nobody knows what left
-        report(
-            Signal.ADAPTER_RAISED,
-            level=logging.ERROR,
-            tenant_id=claim.tenant_id,
-            message_id=claim.message_id,
-            provider=adapter.name,
-            error_type=type(error).__name__,
-        )
-        verdict = Verdict(
-            delivery_id=claim.message_id,
-            failure_class=FailureClass.UNKNOWN,
-            code=type(error).__name__,
-        )
-        return _same_for_all(claim, verdict), None
-
-
-def _complete(envelope: Envelope, verdicts: tuple[Verdict, ...]) -> tuple[Verdict, ...]:
-    """Give every recipient a verdict; one that the adapter forgot is unknown."""
-    known = {one.delivery_id: one for one in verdicts}
-    return tuple(
-        known.get(one.delivery_id)
-        or Verdict(
-            delivery_id=one.delivery_id, failure_class=FailureClass.UNKNOWN, code="no_verdict"
-        )
-        for one in envelope.recipients
-    )
-
-
-def _same_for_all(claim: Claim, verdict: Verdict) -> tuple[Verdict, ...]:
-    return tuple(replace(verdict, delivery_id=UUID(row["delivery_id"])) for row in claim.recipients)
-
-
-def _verdict_of_refusal(error: MailglassError) -> Verdict:
-    """Return what preflight's second no makes of the attempt: nothing has left."""
-    match error:
-        case SuppressedError():
-            failure, code = FailureClass.SUPPRESSED, error.type.value
-        case SendError():
-            failure = error.failure_class or FailureClass.PERMANENT
-            code = error.code or error.type.value
-        case ConfigError(key="adapters"):
-            failure, code = FailureClass.CONFIGURATION, "adapter_missing"
-        case ConfigError(key=network_guard.SETTING):
-            failure, code = FailureClass.CONFIGURATION, "real_network_off"
-        case _:
-            failure, code = FailureClass.PERMANENT, "preflight_rejected"
-    return Verdict(delivery_id=UUID(int=0), failure_class=failure, code=code)
-
-
-def _envelope(claim: Claim) -> Envelope:
-    payload = claim.payload or b""
-    key = f"{claim.tenant_id}\0{claim.message_id}\0{claim.payload_sha256.hex()}"
-    digest = hashlib.sha256(key.encode()).digest()
-    return Envelope(
-        message_id=claim.message_id,
-        tenant_id=claim.tenant_id,
-        stream=claim.stream,
-        mail_from=parse_address(claim.mail_from),
-        recipients=tuple(
-            Recipient(
-                delivery_id=UUID(row["delivery_id"]),
-                kind=RecipientKind(row["kind"]),
-                address=parse_address(row["address"]),
-            )
-            for row in claim.recipients
-        ),
-        payload=payload,
-        token=claim.token,
-        attempt=claim.attempt,
-        idempotency_key=base64.b32encode(digest).decode()[:32],
-        thaw=partial(thaw, claim),
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -13,6 +14,7 @@ from mailglass.errors import Json, SendError, SendErrorType
 from mailglass.events import EventType
 from mailglass.headers import refuse
 from mailglass.ids import new_id
+from mailglass.ledger.breakers import BreakerStatus, BreakerStep, BreakerStore
 from mailglass.ledger.outbox import Alteration, OutboxStore, Resend, Waiting
 from mailglass.ledger.rows import Move, Pending
 from mailglass.ledger.store import Store
@@ -120,6 +122,27 @@ class Outbox:
                 delivery_id=delivery_id,
             )
         return self._found(again.get(delivery_id, made[0]))
+
+    def breakers(self, tenant_id: str | None = None) -> tuple[BreakerStatus, ...]:
+        """Return the breakers that were ever moved, the open ones first; of all tenants unless one is named."""
+        return BreakerStore(store=self.store).status(tenant_id)
+
+    def breaker_history(
+        self, adapter_ref: str, tenant_id: str | None = None
+    ) -> tuple[BreakerStep, ...]:
+        """Return who changed the breakers of an adapter and why, the newest first, 50 at most."""
+        return BreakerStore(store=self.store).history(adapter_ref, tenant_id)
+
+    def close_breaker(
+        self, adapter_ref: str, *, actor: str, tenant_id: str | None = None
+    ) -> Mapping[str, int]:
+        """Close the breakers of an adapter, of all tenants unless one is named, before their time.
+
+        What waits for them is due at once: returns how many messages that are, for each tenant whose
+        breaker was not closed. Workers hear of it within a second.
+        """
+        _actor(actor)
+        return BreakerStore(store=self.store).close(adapter_ref, tenant_id, actor=actor)
 
     def _alter(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum, unique
 from types import MappingProxyType
 from typing import Any
 from uuid import UUID
@@ -15,6 +16,20 @@ from mailglass.message import OnUnknown, RecipientKind, Stream
 from mailglass.suppression import Suppression, SuppressionReason, SuppressionScope
 
 Row = Mapping[str, Any]
+
+
+@unique
+class Routing(StrEnum):
+    """Which adapter has its turn with a message.
+
+    ``free``: the first of its route. ``after``: the one after its own, which refused it. ``at``: its
+    own. ``fixed``: its own and no other, because that one may have accepted it or an operator said so.
+    """
+
+    FREE = "free"
+    AFTER = "after"
+    AT = "at"
+    FIXED = "fixed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +54,7 @@ class Claim:
     expires_in_s: float | None
     adapter_ref: str
     recipients: tuple[Row, ...]
+    routing: Routing = Routing.FREE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +190,7 @@ def parse_claim(row: Row, taken_at: float) -> Claim:
         expires_in_s=row["expires_in_s"],
         adapter_ref=row["adapter_ref"],
         recipients=tuple(row["recipients"] or ()),
+        routing=Routing(row["routing"]),
     )
 
 

@@ -21,6 +21,7 @@ FIELDS: Final = (
     "message_id",
     "stream",
     "provider",
+    "adapter",
     "state",
     "attempt",
     "error_type",
@@ -43,6 +44,11 @@ class Signal(StrEnum):
     ADAPTER_RAISED = "attempt.adapter_raised"
     CHECK_RAISED = "attempt.check_raised"
     DISPATCH_RAISED = "attempt.dispatch_raised"
+    ROUTED = "attempt.routed"
+    BREAKER_OPENED = "breaker.opened"
+    BREAKER_PROBED = "breaker.probed"
+    BREAKER_CLOSED = "breaker.closed"
+    BREAKER_UNREACHED = "breaker.unreached"
     SEARCH_FAILED = "sweep.search_failed"
     WAKE_UP_FAILED = "message.wake_up_failed"
     UNSUBSCRIBE_FAILED = "unsubscribe.write_failed"
@@ -87,6 +93,7 @@ def report(  # noqa: PLR0913 - the closed list of fields, each of them optional
     message_id: UUID | None = None,
     stream: str | None = None,
     provider: str | None = None,
+    adapter: str | None = None,
     state: str | None = None,
     attempt: int | None = None,
     error_type: str | None = None,
@@ -98,6 +105,7 @@ def report(  # noqa: PLR0913 - the closed list of fields, each of them optional
             "message_id": str(message_id) if message_id else None,
             "stream": stream,
             "provider": provider,
+            "adapter": adapter,
             "state": state,
             "attempt": attempt,
             "error_type": error_type,

@@ -11,8 +11,9 @@ from typing import Any, Final
 from uuid import UUID
 
 from mailglass.adapters.fake import FakeAdapter, FakeMode, SentMail
+from mailglass.adapters.from_settings import DEFAULT_ADAPTER
 from mailglass.address import parse_address
-from mailglass.app import DEFAULT_ADAPTER, Mailglass
+from mailglass.app import Mailglass
 from mailglass.deliveries import Delivery
 from mailglass.delivery.record import Report
 from mailglass.events import Event, EventType, RejectReason

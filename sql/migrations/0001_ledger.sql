@@ -157,7 +157,7 @@ create table mailglass.events (
         'clicked', 'complained', 'unsubscribed', 'subscribed', 'unknown',
         'attempt_started', 'attempt_failed', 'dispatched', 'suppressed', 'outcome_unknown', 'unknown_final',
         'reconciled', 'requeued', 'cancelled', 'expired', 'quarantined', 'resent', 'held', 'released',
-        'rescheduled'
+        'rescheduled', 'routed'
     )),
     occurred_at timestamptz not null,
     recorded_at timestamptz not null,

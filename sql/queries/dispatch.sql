@@ -138,7 +138,7 @@ with named as (
     group by s.message_id
 )
 select c.id, c.tenant_id, c.stream, c.mailable, c.authenticates, c.mail_from, c.payload, c.payload_sha256,
-       c.settings, c.token, c.attempts, c.adapter_ref,
+       c.settings, c.token, c.attempts, c.adapter_ref, c.routing,
        extract(epoch from c.expires_at - clock_timestamp())::double precision as expires_in_s, r.recipients
 from claimed c
 join recipient r on r.message_id = c.id
@@ -152,16 +152,17 @@ with asked as (
     select a.*
     from jsonb_to_recordset(%(attempts)s::jsonb) as a (
         message_id uuid, tenant_id text, token bigint, provider text, retry_in_s double precision,
-        counts boolean, verdicts jsonb)
+        counts boolean, verdicts jsonb, adapter_ref text, routing text, waits_for text)
 ), held as (
-    select m.id, m.trace_id, m.token, m.attempts, a.provider, a.retry_in_s, a.counts, a.verdicts
+    select m.id, m.trace_id, m.token, m.attempts, a.provider, a.retry_in_s, a.counts, a.verdicts,
+           a.adapter_ref, a.routing, a.waits_for
     from mailglass.messages m
     join asked a on a.message_id = m.id and a.tenant_id = m.tenant_id and a.token = m.token
     where m.id = any (array(select asked.message_id from asked)) and m.state in ('sending', 'unknown')
     order by m.id
     for update of m
 ), verdict as (
-    select v.*, held.id as message_id, held.trace_id, held.provider,
+    select v.*, held.id as message_id, held.trace_id, held.provider, held.adapter_ref,
            v.payload || jsonb_build_object('token', held.token, 'attempt', held.attempts) as event_payload
     from held
     cross join lateral jsonb_to_recordset(held.verdicts) as v (
@@ -171,6 +172,7 @@ with asked as (
     update mailglass.deliveries d
     set state = v.state,
         provider = coalesce(v.provider, d.provider),
+        adapter_ref = coalesce(v.adapter_ref, d.adapter_ref),
         provider_message_id = coalesce(v.provider_message_id, d.provider_message_id),
         failure_class = v.failure_class,
         code = v.code,
@@ -209,6 +211,8 @@ set state = folded.state,
     attempts = m.attempts - case when held.counts then 0 else 1 end,
     run_at = case when folded.state = 'queued'
         then clock_timestamp() + make_interval(secs => held.retry_in_s) else m.run_at end,
+    routing = coalesce(held.routing, m.routing),
+    waits_for = held.waits_for,
     updated_at = now()
 from held
 join folded on folded.message_id = held.id
@@ -273,6 +277,8 @@ with asked as (
 update mailglass.messages m
 set state = folded.state,
     run_at = case when %(to_state)s::text = 'queued' then clock_timestamp() else m.run_at end,
+    -- What may have been accepted by one adapter goes by no other: a key means nothing elsewhere.
+    routing = case when %(from_state)s::text = 'unknown' then 'fixed' else m.routing end,
     updated_at = now()
 from folded
 where m.id = folded.message_id

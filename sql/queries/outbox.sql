@@ -74,14 +74,16 @@ with old as (
     insert into mailglass.messages (
         id, tenant_id, stream, mailable, authenticates, mail_from, payload, payload_sha256, payload_bytes,
         rfc_message_id, settings, state, run_at, expires_at, on_unknown, ordering_key, adapter_ref,
-        resend_of, trace_id
+        routing, resend_of, trace_id
     )
     select %(new_message_id)s::uuid, o.tenant_id, o.stream, o.mailable, o.authenticates, o.mail_from, o.payload,
            o.payload_sha256, o.payload_bytes, o.rfc_message_id, o.settings, 'queued', now(),
            now() + make_interval(secs => case when o.authenticates
                then %(auth_expires_after_s)s::double precision else %(expires_after_s)s::double precision end),
            o.on_unknown, o.ordering_key,
-           coalesce(%(adapter_ref)s::text, o.adapter_ref), o.id, o.trace_id
+           coalesce(%(adapter_ref)s::text, o.adapter_ref),
+           case when %(adapter_ref)s::text is not null or o.state = 'unknown_final' then 'fixed' else 'free' end,
+           o.id, o.trace_id
     from old o
     where exists (select from wanted)
     returning id, tenant_id, trace_id

@@ -60,6 +60,8 @@ WITHOUT_ADDRESS = {
     "mailglass.features",
     "mailglass.migrations",
     "mailglass.adapter_paces",
+    "mailglass.breaker_history",
+    "mailglass.breakers",
     "mailglass.limit_states",
     "mailglass.suppression_history",
     "mailglass.inbound_messages",

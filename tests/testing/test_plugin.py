@@ -160,10 +160,10 @@ from mailglass import DispatchState, SendError
 def test_it(mailbox):
     mailbox.fail_next(FakeMode.REJECT_PERMANENT)
     with pytest.raises(SendError): mailbox.deliver(note())
-    mailbox.fail_next(FakeMode.RATE_LIMITED, retry_after_s=60)
-    assert mailbox.deliver(note()).state is DispatchState.QUEUED
     mailbox.fail_for("Max <max@mail.example>", FakeMode.SUPPRESSED)
     with pytest.raises(Exception): mailbox.deliver(note(to="max@mail.example"))
+    mailbox.fail_next(FakeMode.RATE_LIMITED, retry_after_s=60)
+    assert mailbox.deliver(note()).state is DispatchState.QUEUED  # and so is all mail for a minute
     mailbox.assert_no_mail_sent()
 """)  # fmt: skip
     told.assert_outcomes(passed=1)

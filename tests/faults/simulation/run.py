@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ from mailglass.ids import new_id
 from mailglass.ledger.rows import Claim, Move, Pending
 from mailglass.ledger.store import Store
 from mailglass.message import Message, OnUnknown, Stream
-from mailglass.preflight import Context, Phase
+from mailglass.preflight import Check, Context, Phase
 from mailglass.preflight.suppression import no_recipient_is_suppressed
 from mailglass.settings import Settings, load_settings
 from mailglass.suppression import Suppression, SuppressionReason, SuppressionScope
@@ -368,7 +368,7 @@ def virtual(world: World) -> Iterator[None]:
         patch.setattr(dispatch, "boot_seconds", world.clock)
         patch.setattr(dispatch, "report", _silent)
         patch.setattr(sweep, "report", _silent)
-        patch.setattr(dispatch, "thaw", _thaw)
+        patch.setattr(dispatch, "as_checked", _as_checked)
         yield
 
 
@@ -376,7 +376,7 @@ def _silent(*_said: Any, **_fields: Any) -> None:
     """Say nothing."""
 
 
-def _thaw(claim: Claim) -> Message:
+def _as_checked(claim: Claim, _checks: Sequence[Check]) -> Message:
     """Read back what the preflight checks ask for, once for the same recipients."""
     return _thawed(tuple(one["address"] for one in claim.recipients))
 
