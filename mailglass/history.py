@@ -5,10 +5,12 @@ from __future__ import annotations
 from uuid import UUID
 
 from mailglass.clock import Clock
+from mailglass.compliance.tracking import Seen
 from mailglass.deliveries import Delivery
 from mailglass.delivery.leave import unsubscribe
 from mailglass.delivery.people import People, people_of
 from mailglass.delivery.record import Report, record
+from mailglass.delivery.see import see
 from mailglass.errors import SendError, SendErrorType
 from mailglass.events import Event
 from mailglass.ledger.store import Store
@@ -52,6 +54,13 @@ class HistoryVerbs:
         changes nothing.
         """
         return unsubscribe(self.store, delivery_id, self._clock())
+
+    def see(self, seen: Seen) -> bool:
+        """Record an open or a click, whosever tenant it is; False for an unknown delivery.
+
+        Give it to ``TrackingPages`` as ``record``: the link that was used speaks for the delivery.
+        """
+        return see(self.store, seen)
 
     def suppress(self, entry: Suppression) -> None:
         """Refuse mail to an address, a domain or an address on one stream from now on."""

@@ -61,7 +61,7 @@ class TrackingPages:
     """
 
     links: TrackingLinks
-    record: Callable[[Seen], None]
+    record: Callable[[Seen], object]
     clock: Clock = system_clock
     _turnstile: _Turnstile = field(default_factory=_Turnstile, repr=False, compare=False)
 

@@ -53,7 +53,7 @@ class UnsubscribePage:
     """
 
     links: UnsubscribeLinks
-    unsubscribe: Callable[[UUID], None]
+    unsubscribe: Callable[[UUID], object]
     theme: Theme
     clock: Clock = system_clock
 
