@@ -14,7 +14,8 @@ installed, and left out where they are not:
   ``send_many``, which renders and stores the parts, alone and with the same inlining by premailer;
 * ``dispatch``: worker processes that send through an adapter which accepts everything, every event
   written, beside the workers of other queues on jobs that do nothing;
-* ``held``: the same worker on a ledger that holds ``--held-events`` events already.
+* ``held``: the same worker on a ledger that holds ``--held-events`` events already;
+* ``backlog``: how long a transactional mail takes while ``--backlog`` bulk mails are being sent.
 
 Rounds alternate between the contestants and each figure is the median of its rounds. Times belong to
 this machine: read the ratios, and on a busy machine the CPU seconds.
@@ -37,6 +38,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import psycopg
+from backlog import pile_up, waits_s
 from held import hold
 from limits import Copied, bare_statements, frozen
 from mails import Order, front_desk, message, write_templates
@@ -48,6 +50,7 @@ from mailglass.ledger.migrations import migrate
 HERE: Final = Path(__file__).parent
 POLL_S: Final = 0.02
 SUPPORT: Final = HERE.parents[1] / "tests/support"
+BACKLOG_SAMPLES: Final = 50
 QUICK: Final = {"rounds": 3, "single": 200, "batch": 2_000, "sends": 4_000}
 PEER_PARTS: Final = {"procrastinate": 10}
 """Peers do one job in so many; what it costs is told for each job."""
@@ -261,12 +264,35 @@ def grown(bench: Bench) -> None:
     table(f"Dispatching beside {bench.given.held_events:,} events of before", found)
 
 
+def behind_a_backlog(bench: Bench) -> None:
+    """Time transactional mails that come while bulk mail is being sent."""
+    if not bench.given.backlog:
+        return
+    pile_up(bench.url, bench.given.backlog)
+    child = Child(sys.executable, str(HERE / "worker.py"), bench.url, str(bench.given.threads))
+    child.tell("go")
+    found = sorted(waits_s(bench.url, BACKLOG_SAMPLES))
+    with psycopg.connect(bench.url, autocommit=True) as connection:
+        row = connection.execute(
+            "select count(*) from mailglass.messages where state = 'queued' and stream = 'bulk'"
+        ).fetchone()
+    child.tell("end")
+    child.answer()
+    child.end()
+    middle = found[len(found) // 2]
+    print(
+        f"\nA transactional mail behind {bench.given.backlog:,} bulk mails, {row[0] if row else 0:,} of them"
+        f" still queued at the end: median {middle:.3f} s, slowest of {len(found)} {found[-1]:.3f} s"
+    )
+
+
 PARTS: Final = {
     "one": one_by_one,
     "many": together,
     "mailables": from_mailables,
     "dispatch": sending,
     "held": grown,
+    "backlog": behind_a_backlog,
 }
 
 
@@ -284,6 +310,7 @@ def given_options() -> argparse.Namespace:
     parser.add_argument(
         "--held-events", type=int, default=0, help="events of before, such as 10000000"
     )
+    parser.add_argument("--backlog", type=int, default=0, help="bulk mails, such as 100000")
     parser.add_argument("--peers", help="the interpreter that has the peers")
     parser.add_argument("--quick", action="store_true", help="few mails and rounds")
     given = parser.parse_args()

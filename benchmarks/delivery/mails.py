@@ -69,7 +69,10 @@ def front_desk(url: str, folder: Path | None = None) -> Mailglass:
     """Return a Mailglass as an application has it; no rate limit, since nothing is to wait."""
     templates = () if folder is None else (folder,)
     settings = load_settings(
-        database_role="mailglass_app", templates=templates, rate_limit_per_domain=None
+        database_role="mailglass_app",
+        templates=templates,
+        rate_limit_per_domain=None,
+        enable_real_network=True,  # the null adapter is nobody's that mailglass knows
     )
     choice = DatabaseChoice(url=url, source="benchmark", is_embedded=False)
     return Mailglass(settings, database=choice, adapters={"default": NullAdapter()})
