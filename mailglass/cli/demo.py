@@ -32,7 +32,9 @@ def command(*, keep: bool, may_migrate: bool, database_url: str | None) -> None:
     """Send real mail through a real SMTP server and show what the ledger says of it."""
     from mailglass.demo.mailables import PHYSICAL_ADDRESS
     from mailglass.demo.story import compare_bytes, receiver, show_timelines, tell
+    from mailglass.settings import load_settings
 
+    load_settings()  # what is wrong with them is said before anything is started
     with receiver() as server, _folder(keep=keep) as folder:
         click.echo(f"An SMTP server listens on 127.0.0.1:{server.port}, in a process of its own.")
         with _mailglass(database_url, folder, server.port, PHYSICAL_ADDRESS) as mail:

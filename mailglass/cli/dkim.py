@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
@@ -17,6 +18,7 @@ _ALGORITHMS: Final = ("rsa", "ed25519")
 _domain = click.option("--domain", required=True, help="The d= domain, that of the From address.")
 _selector = click.option("--selector", required=True, help="Names this key among the domain's.")
 _zone = click.option("--zone", is_flag=True, help="Print a line for a zone file.")
+_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
 @click.group("dkim")
@@ -35,7 +37,10 @@ def command() -> None:
     help="The new file for the private key; an existing file is never replaced.",
 )
 @_zone
-def keygen(*, domain: str, selector: str, algorithm: str, out: Path, zone: bool) -> None:
+@_json
+def keygen(  # noqa: PLR0913 - click passes each option as a keyword
+    *, domain: str, selector: str, algorithm: str, out: Path, zone: bool, as_json: bool
+) -> None:
     """Write a new private key, readable by its owner alone, and print its DNS record.
 
     Publish the record and wait until it can be seen before you sign with the key. To change keys
@@ -47,7 +52,7 @@ def keygen(*, domain: str, selector: str, algorithm: str, out: Path, zone: bool)
     key: DkimKey = keys.generate_key(kind, domain=domain, selector=selector)
     with _new_file(out) as file:
         file.write(keys.private_pem(key))
-    _show(key, as_zone=zone)
+    _show(key, as_zone=zone, as_json=as_json)
 
 
 @command.command("record")
@@ -55,16 +60,23 @@ def keygen(*, domain: str, selector: str, algorithm: str, out: Path, zone: bool)
 @_selector
 @click.argument("key_file", type=click.File("rb"))
 @_zone
-def record(*, domain: str, selector: str, key_file: BinaryIO, zone: bool) -> None:
+@_json
+def record(*, domain: str, selector: str, key_file: BinaryIO, zone: bool, as_json: bool) -> None:
     """Print the DNS record of the private key in KEY_FILE (- reads standard input)."""
     from mailglass.compliance import dkim_keys as keys
 
     pem = key_file.read(_PEM_BYTES_MAX)
-    _show(keys.DkimKey.from_pem(pem, domain=domain, selector=selector), as_zone=zone)
+    _show(
+        keys.DkimKey.from_pem(pem, domain=domain, selector=selector), as_zone=zone, as_json=as_json
+    )
 
 
-def _show(key: DkimKey, *, as_zone: bool) -> None:
+def _show(key: DkimKey, *, as_zone: bool, as_json: bool) -> None:
     found = key.record
+    if as_json:
+        told = {"name": found.name, "type": "TXT", "value": found.value, "zone": found.zone_line}
+        click.echo(json.dumps(told, indent=2))
+        return
     if as_zone:
         click.echo(found.zone_line)
         return

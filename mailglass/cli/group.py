@@ -29,6 +29,7 @@ _COMMANDS: Final = {
     "migrate": "Bring the database's schema up to date.",
     "new": "Begin a mailable.",
     "outbox": "Look at mail that has not left, and steer it.",
+    "publish-check": "Check what must hold before a deploy; accept what was reviewed.",
     "reconcile": "Link reports of providers that came before their delivery was known.",
     "render": "Render a mailable's preview exactly as it would be sent.",
     "streams": "List the rules of each stream.",
@@ -74,7 +75,7 @@ def run() -> None:
     """Run the group; errors of ours become one line on standard error."""
     debug = "--debug" in sys.argv[1:]
     try:
-        ended = mailglass(standalone_mode=False)
+        ended = mailglass.main(prog_name="mailglass", standalone_mode=False)
     except click.exceptions.Abort:
         click.echo("mailglass: stopped", err=True)
         sys.exit(EXIT_REFUSED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from mailglass.installer import Plan, Project
 
 _FRAMEWORKS = ("django", "flask", "fastapi", "starlette", "plain")
+_LINE_END = "\n"
 
 
 @click.command("install")
@@ -20,6 +22,7 @@ _FRAMEWORKS = ("django", "flask", "fastapi", "starlette", "plain")
 @click.option("--package", metavar="FOLDER", help="Where the mails go, such as src/shop/mails.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option("--diff", "shows_diff", is_flag=True, help="Show the changes as a diff.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--force", is_flag=True, help="Replace edited files; yours go to PATH.mailglass-old.")
 @click.option(
     "--root", type=click.Path(exists=True, file_okay=False, path_type=Path), default=Path(),
@@ -31,6 +34,7 @@ def command(  # noqa: PLR0913 - click passes each option as a keyword
     package: str | None,
     dry_run: bool,
     shows_diff: bool,
+    as_json: bool,
     force: bool,
     root: Path,
 ) -> None:
@@ -44,31 +48,41 @@ def command(  # noqa: PLR0913 - click passes each option as a keyword
     wanted = Framework(framework) if framework else None
     project = read_project(root, framework=wanted, package=package or known_package(root))
     steps = plan(project, is_forced=force)
-    if shows_diff:
-        show_diff(steps, project)
+    diff = diff_of(steps, project) if shows_diff else ""
     if not dry_run:
         apply(steps, root)
-    show(steps)
-    click.echo(f"framework {project.framework}, mails in {project.package}")
+    show(steps, diff, as_json=as_json, framework=project.framework, package=project.package)
+    if not as_json:
+        click.echo(f"framework {project.framework}, mails in {project.package}")
     if steps.conflicts:
         raise click.exceptions.Exit(EXIT_REFUSED)
 
 
-def show(plan: Plan) -> None:
-    """Print one line a file, and why where that needs saying."""
+def show(plan: Plan, diff: str, *, as_json: bool, **about: str) -> None:
+    """Print the diff, then one line a file, and why where that needs saying; or all as JSON."""
+    if as_json:
+        steps = [
+            {"action": one.action, "path": one.path, "reason": one.reason} for one in plan.steps
+        ]
+        click.echo(json.dumps(about | {"steps": steps, "diff": diff}, indent=2))
+        return
+    click.echo(diff, nl=False)
     for step in plan.steps:
         click.echo(f"{step.action:<9} {step.path}{f'  ({step.reason})' if step.reason else ''}")
 
 
-def show_diff(plan: Plan, project: Project) -> None:
-    """Print what changes, as a unified diff."""
+def diff_of(plan: Plan, project: Project) -> str:
+    """Return what changes, as a unified diff; bytes that are not UTF-8 are shown as question marks."""
     from difflib import unified_diff
 
+    lines: list[str] = []
     for path, text in plan.changes.items():
         before = project.texts.get(path, "").splitlines(keepends=True)
         after = (text or "").splitlines(keepends=True)
-        for line in unified_diff(before, after, f"a/{path}", f"b/{path}"):
-            click.echo(line.encode("utf-8", "replace").decode().rstrip("\n"))
+        lines += unified_diff(before, after, f"a/{path}", f"b/{path}")
+    return "".join(
+        f"{one.encode('utf-8', 'replace').decode().rstrip(_LINE_END)}\n" for one in lines
+    )
 
 
 def known_package(root: Path) -> str | None:

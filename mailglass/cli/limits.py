@@ -107,15 +107,19 @@ def warm_up(*, name: str, as_json: bool, database_url: str | None) -> None:
 
 @command.command("free")
 @click.argument("adapter_ref", metavar="ADAPTER")
+@_json_option
 @database_option
-def free(*, adapter_ref: str, database_url: str | None) -> None:
+def free(*, adapter_ref: str, as_json: bool, database_url: str | None) -> None:
     """Forget that an adapter asked to wait, and what rate was learnt of it.
 
     Exits 1 when there is nothing to forget.
     """
     with _opened(database_url) as (_limits, _plain, pacing):
         was_there = pacing.free(adapter_ref)
-    click.echo(f"{adapter_ref}: {'freed' if was_there else 'nothing was held against it'}")
+    if as_json:
+        click.echo(json.dumps({"adapter": adapter_ref, "freed": was_there}))
+    else:
+        click.echo(f"{adapter_ref}: {'freed' if was_there else 'nothing was held against it'}")
     if not was_there:
         raise click.exceptions.Exit(EXIT_REFUSED)
 

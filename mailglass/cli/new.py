@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -23,11 +24,12 @@ def command() -> None:
 @click.option(
     "--package", metavar="FOLDER", help="Where the mails are; the installed package by default."
 )
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option(
     "--root", type=click.Path(exists=True, file_okay=False, path_type=Path), default=Path(),
     help="The application's folder; the current one by default.",
 )  # fmt: skip
-def mailable(*, name: str, stream: str, package: str | None, root: Path) -> None:
+def mailable(*, name: str, stream: str, package: str | None, as_json: bool, root: Path) -> None:
     """Write the class NAME with a template and a preview; nothing that is there is touched."""
     from mailglass.installer.mailable import mailable_files, write_new
     from mailglass.message import Stream
@@ -35,5 +37,8 @@ def mailable(*, name: str, stream: str, package: str | None, root: Path) -> None
     folder = package or known_package(root) or "mails"
     files = mailable_files(name, package=folder, stream=Stream(stream))
     write_new(files, root)
+    if as_json:
+        click.echo(json.dumps({"created": list(files)}))
+        return
     for path in files:
         click.echo(f"create    {path}")

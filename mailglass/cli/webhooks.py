@@ -270,9 +270,15 @@ def replay(
 @click.option("--older-than", type=AGE, default=_KEPT_S, show_default="30d", help="Such as 30d.")
 @click.option("--tenant", "tenant_id", help="Only this tenant's.")
 @click.option("--dead", "with_dead", is_flag=True, help="Also those that hold refused reports.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @database_option
 def prune(
-    *, older_than: float, tenant_id: str | None, with_dead: bool, database_url: str | None
+    *,
+    older_than: float,
+    tenant_id: str | None,
+    with_dead: bool,
+    as_json: bool,
+    database_url: str | None,
 ) -> None:
     """Delete requests that are finished and old; the events that they brought stay."""
     from mailglass.ledger.webhooks import WebhookStore
@@ -281,4 +287,4 @@ def prune(
         pruned = WebhookStore(store=opened).prune(
             older_than_s=older_than, tenant_id=tenant_id, with_dead=with_dead
         )
-    click.echo(f"pruned {pruned}")
+    click.echo(json.dumps({"pruned": pruned}) if as_json else f"pruned {pruned}")

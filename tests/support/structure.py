@@ -22,6 +22,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"webhooks"}),
     frozenset({"app"}),
     frozenset({"demo", "doctor", "installer", "testing", "web", "worker"}),
+    frozenset({"publishing"}),
     frozenset({"cli"}),
     frozenset({"contrib"}),
 )
