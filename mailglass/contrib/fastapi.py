@@ -1,12 +1,18 @@
-"""FastAPI: the dependency ``Mail``; the lifespan is Starlette's."""
+"""FastAPI: the dependency ``Mail`` and a router with the mail's pages; the rest is Starlette's."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import Depends
+from fastapi import APIRouter, Depends
 from starlette.requests import HTTPConnection
 
 from mailglass.app import Mailglass
-from mailglass.contrib.starlette import lifespan, lifespan_with, mailglass_of
+from mailglass.contrib.starlette import (
+    TenantMiddleware,
+    lifespan,
+    lifespan_with,
+    mail_routes,
+    mailglass_of,
+)
 
 
 def get_mailglass(connection: HTTPConnection) -> Mailglass:
@@ -22,4 +28,28 @@ def get_mailglass(connection: HTTPConnection) -> Mailglass:
 Mail = Annotated[Mailglass, Depends(get_mailglass)]
 """A parameter of this type gets the Mailglass: ``async def pay(mail: Mail)``."""
 
-__all__ = ["Mail", "get_mailglass", "lifespan", "lifespan_with", "mailglass_of"]
+
+def mail_router(**given: Any) -> APIRouter:
+    """Return a router with the routes of ``mail_routes``, for ``app.include_router``.
+
+    They take the Mailglass as ``Mail`` does, an override included, and are in no schema.
+    """
+    return APIRouter(routes=[*mail_routes(mail_of=_overridable, **given)])
+
+
+def _overridable(connection: HTTPConnection) -> Mailglass:
+    overrides = getattr(connection.app, "dependency_overrides", {})
+    found = overrides.get(get_mailglass)
+    return found() if found is not None else get_mailglass(connection)
+
+
+__all__ = [
+    "Mail",
+    "TenantMiddleware",
+    "get_mailglass",
+    "lifespan",
+    "lifespan_with",
+    "mail_router",
+    "mail_routes",
+    "mailglass_of",
+]

@@ -1,16 +1,24 @@
-"""Flask: ``FlaskMailglass(app)`` or ``init_app``, configured by ``MAILGLASS_…`` keys, with commands."""
+"""Flask: ``FlaskMailglass(app)`` or ``init_app``, with its commands, its pages and its tenants."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any, Final
 
 import click
-from flask import Flask, current_app
+from flask import Blueprint, Flask, Request, Response, current_app, g, request
 from flask.cli import with_appcontext
 
 from mailglass.app import Mailglass
+from mailglass.contrib import pages
 from mailglass.contrib.holder import Holder
 from mailglass.settings import PREFIX, Settings
+from mailglass.tenancy import tenant
+from mailglass.web.answers import Answer
+from mailglass.web.page import Theme
+from mailglass.web.unsubscribe import BODY_BYTES_MAX as FORM_BYTES_MAX
+from mailglass.webhook import BODY_BYTES_MAX, HeaderMap
 
 EXTENSION: Final = "mailglass"
 
@@ -64,6 +72,77 @@ def settings_of(app: Flask) -> dict[str, Any]:
     return {
         name: app.config[key] for name in names if (key := f"{PREFIX}{name.upper()}") in app.config
     }
+
+
+def mail_pages(
+    *,
+    webhooks: str = pages.WEBHOOKS_PATH,
+    unsubscribe: str = pages.UNSUBSCRIBE_PATH,
+    theme: Theme | None = None,
+) -> Blueprint:
+    """Return a blueprint with the webhooks and the unsubscribe page, for ``app.register_blueprint``.
+
+    ``unsubscribe`` is the path of ``MAILGLASS_UNSUBSCRIBE_URL`` as the application sees it. Leave the
+    blueprint out of login and CSRF checks, as ``CSRFProtect.exempt`` does. Behind a proxy, have
+    werkzeug's ``ProxyFix`` tell the caller's address.
+    """
+    blueprint = Blueprint(EXTENSION, __name__)
+
+    def hook(endpoint: str) -> Response:
+        return _response(pages.webhook(_mail(), endpoint, _asked(request, BODY_BYTES_MAX)))
+
+    def leave(token: str) -> Response:
+        asked = _asked(request, FORM_BYTES_MAX)
+        return _response(pages.unsubscribe(_mail(), token, asked, theme=theme))
+
+    for path, name, view in ((webhooks, "endpoint", hook), (unsubscribe, "token", leave)):
+        blueprint.add_url_rule(
+            f"{path.rstrip('/')}/<path:{name}>",
+            view_func=view,
+            methods=pages.METHODS,
+            merge_slashes=False,  # a redirect would lose the POST
+        )
+    return blueprint
+
+
+def set_tenant(app: Flask, tenant_of: Callable[[Request], str | None]) -> None:
+    """Set the tenant around each request: ``tenant_of`` returns it, or None where there is none.
+
+    Call it after whatever authenticates has registered itself, so that it runs later.
+    """
+
+    @app.before_request
+    def enter() -> None:
+        found = tenant_of(request)
+        if found is not None:
+            g.mailglass_tenant = ExitStack()
+            g.mailglass_tenant.enter_context(tenant(found))
+
+    @app.teardown_request
+    def leave(_error: BaseException | None) -> None:
+        entered: ExitStack | None = g.pop("mailglass_tenant", None)
+        if entered is not None:
+            entered.close()
+
+
+def _mail() -> Mailglass:
+    return holder_of(current_app).get()
+
+
+def _asked(given: Request, bytes_max: int) -> pages.Asked:
+    """Return the request with its raw body; Flask answers 413 to one that is too long."""
+    given.max_content_length = bytes_max  # in place of the application's own limit
+    return pages.Asked(
+        method=given.method,
+        url=given.url,
+        headers=HeaderMap(list(given.headers.items())),
+        body=given.get_data(cache=False),
+        remote_ip=given.remote_addr,
+    )
+
+
+def _response(answer: Answer) -> Response:
+    return Response(answer.body, status=answer.status, headers=list(answer.headers))
 
 
 @click.command(

@@ -1,4 +1,4 @@
-"""Starlette, and whatever is built on it: a lifespan that holds a Mailglass, and how to reach it."""
+"""Starlette, and whatever is built on it: a lifespan that holds a Mailglass, its pages and tenants."""
 
 from __future__ import annotations
 
@@ -8,9 +8,17 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final
 
 from starlette.applications import Starlette
-from starlette.requests import HTTPConnection
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mailglass.app import Mailglass
+from mailglass.contrib.pages import METHODS, UNSUBSCRIBE_PATH, WEBHOOKS_PATH, page_of
+from mailglass.tenancy import tenant
+from mailglass.web.asgi import unsubscribe_routes
+from mailglass.web.page import Theme
+from mailglass.web.webhooks import webhook_routes
 
 STATE: Final = "mailglass"
 Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
@@ -60,3 +68,70 @@ def mailglass_of(connection: HTTPConnection) -> Mailglass:
     if not isinstance(found, Mailglass):
         raise RuntimeError("the application runs without mailglass' lifespan")  # noqa: TRY004 - it is how it was started
     return found
+
+
+def mail_routes(
+    *,
+    webhooks: str = WEBHOOKS_PATH,
+    unsubscribe: str = UNSUBSCRIBE_PATH,
+    theme: Theme | None = None,
+    mail_of: Callable[[HTTPConnection], Mailglass] = mailglass_of,
+) -> list[Route]:
+    """Return the routes of the webhooks and of the unsubscribe page, for an application of yours.
+
+    ``unsubscribe`` is the path of ``MAILGLASS_UNSUBSCRIBE_URL`` as the application sees it. Leave both
+    out of login and CSRF checks. The caller's address and the URL are those that the server tells:
+    behind a proxy, have it trust the proxy's headers, and no others.
+    """
+
+    async def hook(request: Request) -> Response:
+        request.path_params["endpoint"] = request.path_params["endpoint"].strip("/")
+        (route,) = webhook_routes(mail_of(request).ingest)
+        return await _served(route, request)
+
+    async def leave(request: Request) -> Response:
+        page = page_of(mail_of(request), theme)
+        if page is None:
+            return Response(status_code=404)
+        request.path_params["token"] = request.path_params["token"].strip("/")
+        (route,) = unsubscribe_routes(page)
+        return await _served(route, request)
+
+    methods = list(METHODS)
+    return [
+        Route(f"{webhooks.rstrip('/')}/{{endpoint:path}}", hook, methods=methods),
+        # A whole path, so that a slash at the end makes the router redirect nobody.
+        Route(f"{unsubscribe.rstrip('/')}/{{token:path}}", leave, methods=methods),
+    ]
+
+
+async def _served(route: Route, request: Request) -> Response:
+    answer: Response = await route.endpoint(request)
+    return answer
+
+
+class TenantMiddleware:
+    """Sets the tenant around each request: ``tenant_of`` returns it, or None where there is none.
+
+    Add it inside whatever authenticates: ``Middleware(TenantMiddleware, tenant_of=…)``. Background
+    tasks of the response run inside it too.
+    """
+
+    def __init__(self, app: ASGIApp, *, tenant_of: Callable[[HTTPConnection], str | None]) -> None:
+        self._app = app
+        self._tenant_of = tenant_of
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request or socket under its tenant.
+
+        Raises:
+            TenancyError: ``unstamped`` for a tenant that is no id.
+
+        """
+        is_request = scope["type"] in {"http", "websocket"}
+        found = self._tenant_of(HTTPConnection(scope)) if is_request else None
+        if found is None:
+            await self._app(scope, receive, send)
+            return
+        with tenant(found):
+            await self._app(scope, receive, send)

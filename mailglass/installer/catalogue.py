@@ -50,6 +50,8 @@ def pieces(project: Project) -> Iterator[Piece]:
         yield Piece(
             path=project.settings, text=_filled("django/settings.py.txt", project), block="settings"
         )
+    if project.urls is not None:
+        yield Piece(path=project.urls, text=_filled("django/urls.py.txt", project), block="urls")
 
 
 def _filled(source: str, project: Project) -> str:

@@ -16,6 +16,7 @@ _NOT_PACKAGES: Final = frozenset(
 )
 _REQUIREMENT_FILES: Final = ("pyproject.toml", "requirements.txt", "requirements.in", "setup.cfg")
 _SETTINGS_MODULE: Final = re.compile(r"DJANGO_SETTINGS_MODULE[\"']\s*,\s*[\"']([\w.]+)[\"']")
+_ROOT_URLCONF: Final = re.compile(r"^ROOT_URLCONF\s*=\s*[\"']([\w.]+)[\"']", re.MULTILINE)
 _FILE_BYTES_MAX: Final = 1_000_000
 
 
@@ -35,8 +36,8 @@ class Project:
     """What a project holds.
 
     ``package`` is the folder that the mails go into, such as ``src/shop/mails``; ``module`` its
-    dotted name. ``settings`` is the file of Django's settings. ``texts`` are all files that a plan
-    may ask about, by path.
+    dotted name. ``settings`` is the file of Django's settings, ``urls`` that of its addresses where the
+    settings name one. ``texts`` are all files that a plan may ask about, by path.
     """
 
     framework: Framework
@@ -44,6 +45,7 @@ class Project:
     module: str
     settings: str | None
     texts: Mapping[str, str]
+    urls: str | None = None
 
 
 def read_project(
@@ -60,12 +62,14 @@ def read_project(
     folder = package or _package(root, kind)
     check_package(folder)
     settings = _django_settings(root) if kind is Framework.DJANGO else None
+    urls = _django_urls(root, settings) if settings else None
     return Project(
         framework=kind,
         package=folder,
         module=folder.removeprefix("src/").replace("/", "."),
         settings=settings,
-        texts=dict(_texts(root, folder, settings)),
+        texts=dict(_texts(root, folder, settings, urls)),
+        urls=urls,
     )
 
 
@@ -128,13 +132,22 @@ def _django_settings(root: Path) -> str:
     return path
 
 
-def _texts(root: Path, folder: str, settings: str | None) -> Iterable[tuple[str, str]]:
+def _django_urls(root: Path, settings: str) -> str | None:
+    """Return the file that the settings name as the root of the addresses, where it is there."""
+    found = _ROOT_URLCONF.search(_read(root / settings))
+    path = f"{found[1].replace('.', '/')}.py" if found else ""
+    return path if path and (root / path).is_file() else None
+
+
+def _texts(
+    root: Path, folder: str, settings: str | None, urls: str | None
+) -> Iterable[tuple[str, str]]:
     """Yield what is in the package and every other file that a plan may touch."""
-    wanted = {root / name for name in (".env.example", ".mailglass-install.toml", settings) if name}
+    wanted = {root / name for name in (".env.example", ".mailglass-install.toml")}
     wanted |= set((root / "tests").glob("test_mails.py*")) | set(root.glob(".env.example*"))
     wanted |= {path for path in (root / folder).rglob("*") if "__pycache__" not in path.parts}
-    if settings:
-        wanted |= set((root / settings).parent.glob(f"{Path(settings).name}*"))
+    for name in filter(None, (settings, urls)):
+        wanted |= set((root / name).parent.glob(f"{Path(name).name}*"))
     for path in sorted(wanted):
         if path.is_file():
             yield path.relative_to(root).as_posix(), _read(path)

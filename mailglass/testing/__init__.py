@@ -7,7 +7,7 @@ With pytest the fixture ``mailbox`` is there as soon as mailglass is installed::
         shop.pay(order=1042)
         mailbox.assert_mail_sent(to="zoe@mail.example", mailable=Receipt, contains="11.50")
 
-``PrivateMailglass`` says what the fixture can do.
+``PrivateMailglass`` says what the fixture can do; ``signed_webhook`` writes what a provider would send.
 """
 
 from __future__ import annotations
@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from mailglass.testing.clock import TestClock
     from mailglass.testing.matching import Criteria
     from mailglass.testing.private import PrivateMailglass, private_mailglass
+    from mailglass.testing.webhooks import (
+        signed_webhook,
+        webhook_adapter,
+        webhook_endpoint,
+        webhook_options,
+    )
 
 _HOME: Final = {
     "Criteria": "testing.matching",
@@ -28,6 +34,10 @@ _HOME: Final = {
     "SentMail": "adapters.fake",
     "TestClock": "testing.clock",
     "private_mailglass": "testing.private",
+    "signed_webhook": "testing.webhooks",
+    "webhook_adapter": "testing.webhooks",
+    "webhook_endpoint": "testing.webhooks",
+    "webhook_options": "testing.webhooks",
 }
 """Where each name lives; it is imported at its first use, since every run of pytest loads the plugin."""
 
@@ -38,6 +48,10 @@ __all__ = [
     "SentMail",
     "TestClock",
     "private_mailglass",
+    "signed_webhook",
+    "webhook_adapter",
+    "webhook_endpoint",
+    "webhook_options",
 ]
 
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from mailglass.adapters.fake import FakeAdapter, FakeMode, SentMail
+from mailglass.adapters.fake import PROVIDER, FakeAdapter, FakeMode, SentMail
 from mailglass.adapters.from_settings import DEFAULT_ADAPTER
 from mailglass.address import parse_address
 from mailglass.app import Mailglass
@@ -24,6 +24,7 @@ from mailglass.settings import Environment, Settings, load_settings
 from mailglass.tenancy import tenant
 from mailglass.testing.clock import TestClock
 from mailglass.testing.matching import Criteria, describe
+from mailglass.testing.reporting import report_by
 
 WAIT_S: Final = 5.0
 _POLL_S: Final = 0.005
@@ -31,16 +32,37 @@ _QUEUED_MAX: Final = 10_000
 """How many messages ``send_queued`` attempts before it says that the queue does not get empty."""
 
 
+class _Posing(FakeAdapter):
+    """The fake under a provider's name, whose ids are then that provider's."""
+
+    def __init__(self, provider: str, **given: Any) -> None:
+        super().__init__(**given)
+        self._provider = provider
+
+    @property
+    def name(self) -> str:
+        """Return the provider's name."""
+        return self._provider
+
+
 class PrivateMailglass(Mailglass):
     """A Mailglass that a test has to itself; what it sends stays in the fake adapter.
 
     Everything else is real: the templates, the checks, Postgres, the ledger. Retries are due at
-    once. ``adapter`` is the fake, for whatever the methods here do not offer.
+    once. ``adapter`` is the fake, for whatever the methods here do not offer; ``provider`` is the name
+    that it goes by.
     """
 
-    def __init__(self, settings: Settings, *, database: DatabaseChoice, **given: Any) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        database: DatabaseChoice,
+        provider: str | None = None,
+        **given: Any,
+    ) -> None:
         self.clock = TestClock()
-        self.adapter = FakeAdapter(clock=self.clock)
+        self.adapter = _Posing(provider or PROVIDER, clock=self.clock)
         self._seen: set[int] = set()
         self._seen_lock = threading.Lock()
         parts: dict[str, Any] = {
@@ -151,16 +173,22 @@ class PrivateMailglass(Mailglass):
         is_machine: bool = False,
         reject_reason: RejectReason | None = None,
         key: str | None = None,
+        via: str | None = None,
     ) -> Event | None:
         """Record what the provider reports about a delivery, by the path that webhooks take.
 
         ``at`` is the provider's time. A ``key`` that was used before makes it a repetition, which
-        returns None and changes nothing.
+        returns None and changes nothing. With ``via``, a provider's name, its signed webhook is
+        verified, stored and read as any other; how it sees machines and reasons is its own.
 
         Raises:
             SendError: ``serialization_failed`` for an event that no provider reports.
+            ValueError: ``via`` a provider that does not report it, or not about this delivery.
 
         """
+        if via is not None:
+            known = {"at": at, "is_permanent": is_permanent, "event_id": key}
+            return report_by(self, via, delivery, event, **known)
         delivery_id = delivery if isinstance(delivery, UUID) else delivery.id
         fact = Report(
             delivery_id=delivery_id,

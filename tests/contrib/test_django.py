@@ -19,7 +19,7 @@ from django.db import transaction
 from applications import APPLICATIONS, write
 from front_desk import note
 from mailglass import DispatchState, EventType, MailglassError, SendError, tenant
-from mailglass.contrib.django import apps, desk, queue
+from mailglass.contrib.django import EmailBackend, apps, desk, queue
 from mailglass.ledger.database import DatabaseChoice
 from mailglass.testing import FakeMode, PrivateMailglass
 from tests_paths import ROOT
@@ -110,6 +110,14 @@ def test_later_leaves_the_mail_to_a_worker(mailbox: PrivateMailglass) -> None:
     mailbox.assert_no_mail_sent()
     assert mailbox.send_queued() == 2
     mailbox.assert_mail_sent(count=2)
+
+
+def test_a_mailer_is_made_by_its_alias_and_its_options(mailbox: PrivateMailglass) -> None:
+    """As Django makes one from MAILERS, from 6.1 on; what Django does with the rest is its own."""
+    mailer = EmailBackend(alias="default", later=True)
+    assert mailer.send_messages([EmailMessage("Hi", "Plain", None, ["zoe@mail.example"])]) == 1
+    mailbox.assert_no_mail_sent()
+    assert mailbox.send_queued() == 1
 
 
 def test_everything_of_a_mail_is_carried_over(mailbox: PrivateMailglass) -> None:
@@ -236,10 +244,12 @@ def test_an_installed_project_passes_its_checks(tmp_path: Path) -> None:
 
     write(tmp_path, APPLICATIONS["django"])
     apply(plan(read_project(tmp_path)), tmp_path)
-    for arguments in (["check"], ["mailglass", "--version"]):
+    page = "from django.urls import reverse; print(reverse('mailglass:webhook', args=['postmark']))"
+    for arguments in (["check"], ["mailglass", "--version"], ["shell", "-c", page]):
         told = subprocess.run(
             [sys.executable, "manage.py", *arguments], cwd=tmp_path,
             env={"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
             capture_output=True, text=True, check=False, timeout=60,
         )  # fmt: skip
         assert told.returncode == 0, told.stdout + told.stderr
+    assert told.stdout.splitlines()[-1] == "/webhooks/postmark"

@@ -17,11 +17,22 @@ execute_from_command_line(sys.argv)
 _SETTINGS: Final = """SECRET_KEY = "not a secret"
 INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth"]
 DATABASES = {}
+ROOT_URLCONF = "shop.urls"
 USE_TZ = True
+"""
+_URLS: Final = """from django.http import HttpResponse
+from django.urls import path
+
+urlpatterns = [path("", lambda request: HttpResponse("shop"))]
 """
 
 APPLICATIONS: Final[Mapping[str, Mapping[str, str]]] = {
-    "django": {"manage.py": _MANAGE, "shop/__init__.py": "", "shop/settings.py": _SETTINGS},
+    "django": {
+        "manage.py": _MANAGE,
+        "shop/__init__.py": "",
+        "shop/settings.py": _SETTINGS,
+        "shop/urls.py": _URLS,
+    },
     "fastapi": {
         "pyproject.toml": '[project]\nname = "shop"\ndependencies = ["fastapi>=0.115"]\n',
         "src/shop/__init__.py": "",

@@ -44,7 +44,7 @@ OWNERS: dict[str, frozenset[str]] = {
     "pydantic_settings": frozenset({"settings"}),
     "click": frozenset({"cli", "contrib"}),
     "aiosmtpd": frozenset({"demo"}),
-    "cryptography": frozenset({"adapters", "compliance"}),
+    "cryptography": frozenset({"adapters", "compliance", "testing"}),
     "idna": frozenset({"address"}),
     "django": frozenset({"contrib"}),
     "dns": frozenset({"doctor"}),
