@@ -79,7 +79,8 @@ class StoredTemplate:
     """A template that the provider keeps, and the variables that it fills in.
 
     Without an ``id`` the message's own bodies hold the provider's placeholders. ``per_recipient``
-    goes from an address to the variables of that recipient, which win over ``variables``; when it
+    goes from an address to the variables of that recipient, which win over ``variables``;
+    ``own_metadata`` and ``own_headers`` do the same for metadata and headers. When one of the three
     is given, even empty, each To recipient gets a mail of their own and sees no other.
 
     Raises:
@@ -90,6 +91,8 @@ class StoredTemplate:
     id: str | None = None
     variables: Mapping[str, Json] = field(default_factory=dict, repr=False)
     per_recipient: Mapping[str, Mapping[str, Json]] | None = field(default=None, repr=False)
+    own_metadata: Mapping[str, Mapping[str, str]] | None = field(default=None, repr=False)
+    own_headers: Mapping[str, Mapping[str, str]] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """Keep copies of the variables, under each address as it is compared."""
@@ -98,18 +101,34 @@ class StoredTemplate:
             if not self.id:
                 raise refuse("the template id is empty", code="empty_template_id")
         object.__setattr__(self, "variables", _json_mapping("variables", self.variables))
-        if self.per_recipient is not None:
-            known = {parse_address(one).key: dict(its) for one, its in self.per_recipient.items()}
-            object.__setattr__(self, "per_recipient", _json_mapping("variables", known))
+        for name in ("per_recipient", "own_metadata", "own_headers"):
+            given = getattr(self, name)
+            if given is not None:
+                known = {parse_address(one).key: dict(its) for one, its in given.items()}
+                object.__setattr__(self, name, _json_mapping(name.replace("_", " "), known))
 
     @property
     def is_individual(self) -> bool:
         """Tell whether each To recipient gets a mail of their own."""
-        return self.per_recipient is not None
+        own = (self.per_recipient, self.own_metadata, self.own_headers)
+        return any(one is not None for one in own)
+
+    @property
+    def fills(self) -> bool:
+        """Tell whether the provider is to fill variables in."""
+        return bool(self.variables) or self.per_recipient is not None
 
     def own_variables(self, address: Address) -> dict[str, Json]:
         """Return the variables that this recipient alone has."""
         return dict((self.per_recipient or {}).get(address.key, {}))
+
+    def metadata_of(self, address: Address) -> Mapping[str, str]:
+        """Return the metadata that this recipient alone has."""
+        return (self.own_metadata or {}).get(address.key, {})
+
+    def headers_of(self, address: Address) -> Mapping[str, str]:
+        """Return the headers that this recipient alone has."""
+        return (self.own_headers or {}).get(address.key, {})
 
     def variables_for(self, address: Address) -> dict[str, Json]:
         """Return all variables as this recipient's mail sees them."""

@@ -21,7 +21,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 from uuid import UUID
 
-from mailglass.errors import SignatureError, SignatureErrorType
+from mailglass.errors import ConfigError, ConfigErrorType, SignatureError, SignatureErrorType
 from mailglass.events import EventType, RejectReason
 
 BODY_BYTES_MAX: Final = 10 * 1024 * 1024
@@ -38,10 +38,8 @@ TOKEN_KEY: Final = "mailglass_delivery"  # noqa: S105 - the name of a field, not
 """The metadata key that carries the delivery's id to the provider and back; 18 characters, since
 Postmark allows 20."""
 
-_STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
-"""One JSON string, or an unfinished one up to the end, so that no byte is looked at twice."""
-_NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 _UNIX: Final = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
+_UNIX_MAX: Final = 10**12
 _UNFIT: Final = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -74,6 +72,11 @@ class WebhookRequest:
 
     ``url`` is the one the provider called, with its query and any user name: Mandrill signs it.
     ``remote_ip`` is the last hop that is not a proxy of ours, or None when nobody can tell.
+
+    Raises:
+        ConfigError: ``webhook_raw_body_missing`` when ``body`` is not bytes: signatures are over the
+            body as it came, and what a framework made of it proves nothing.
+
     """
 
     method: str = "POST"
@@ -82,6 +85,11 @@ class WebhookRequest:
     body: bytes = field(repr=False)
     remote_ip: str | None = field(default=None, repr=False)
     now: datetime
+
+    def __post_init__(self) -> None:
+        """Refuse a body that a framework has parsed or decoded."""
+        if not isinstance(self.body, bytes):
+            raise raw_body_missing()
 
     def header(self, name: str, *, provider: str) -> str:
         """Return the only value of a header.
@@ -127,6 +135,16 @@ class ProviderEvent:
     click_url_sha256: str | None = None
     user_agent: str | None = field(default=None, repr=False)
     is_machine: bool = False
+
+
+def raw_body_missing() -> ConfigError:
+    """Return the error for a request whose bytes somebody else has read."""
+    return ConfigError(
+        "a webhook came without its raw body",
+        type=ConfigErrorType.WEBHOOK_RAW_BODY_MISSING,
+        key="body",
+        hint="Read it before anything parses it: request.body in Django, request.get_data() in Flask.",
+    )
 
 
 def refused(kind: SignatureErrorType, provider: str, detail: str) -> SignatureError:
@@ -203,22 +221,30 @@ def parse_json(body: bytes | str, *, provider: str) -> Any:
     raw = body.encode("utf-8", "replace") if isinstance(body, str) else body
     if len(raw) > BODY_BYTES_MAX:
         raise malformed(provider, "body_too_large")
-    if _depth(raw) > JSON_DEPTH_MAX:
-        raise malformed(provider, "json_depth")
     try:
-        return _DECODER.decode(raw.decode("utf-8", "replace"))
+        found = _DECODER.decode(raw.decode("utf-8", "replace"))
     except ValueError:
         raise malformed(provider, "json") from None
+    except RecursionError:
+        raise malformed(provider, "json_depth") from None
+    if raw.count(b"[") + raw.count(b"{") > JSON_DEPTH_MAX and _is_deep(found):
+        raise malformed(provider, "json_depth")
+    return found
 
 
-def _depth(raw: bytes) -> int:
-    if raw.count(b"[") + raw.count(b"{") <= JSON_DEPTH_MAX:
-        return 0
-    depth = deepest = 0
-    for bracket in _STRING.sub(b"", raw).translate(None, _NOT_BRACKETS):
-        depth += 1 if bracket in b"[{" else -1
-        deepest = max(deepest, depth)
-    return deepest
+def _is_deep(value: Any) -> bool:
+    """Tell whether arrays and objects stand in each other deeper than they may."""
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(JSON_DEPTH_MAX):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if type(outer) is dict else outer)
+            if type(inner) is dict or type(inner) is list
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _integer(digits: str) -> int:
@@ -283,34 +309,41 @@ def sequence(value: Any) -> list[Any]:
 
 def text(value: Any) -> str | None:
     """Return a string or number as text that any store can keep; None for the rest and for ''."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if not isinstance(value, str):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
         value = str(value)
-    if not isinstance(value, str) or not value:
+    if not value:
         return None
-    return _UNFIT.sub("\ufffd", value[:TEXT_CHARS_MAX])
+    cut = value[:TEXT_CHARS_MAX]
+    return cut if cut.isprintable() else _UNFIT.sub("\ufffd", cut)
 
 
 def texts(value: Any) -> tuple[str, ...]:
     """Return the texts of an array; a single text counts as an array of one."""
-    many = value if isinstance(value, list) else [value]
-    return tuple(one for one in map(text, many[:LABELS_MAX]) if one is not None)
+    if not isinstance(value, list):
+        one = text(value)
+        return () if one is None else (one,)
+    return tuple([one for one in map(text, value[:LABELS_MAX]) if one is not None])
 
 
 def labels(value: Any) -> dict[str, str]:
     """Return an object as metadata: what is not a string is kept as its JSON."""
     pairs = list(mapping(value).items())[:LABELS_MAX]
-    return {
-        text(key) or "": text(one) or ""
-        if isinstance(one, str)
-        else json.dumps(one)[:TEXT_CHARS_MAX]
-        for key, one in pairs
-    }
+    return {text(key) or "": _label(one) for key, one in pairs}
+
+
+def _label(value: Any) -> str:
+    return text(value) or "" if isinstance(value, str) else json.dumps(value)[:TEXT_CHARS_MAX]
 
 
 def token_in(metadata: Mapping[str, str]) -> UUID | None:
     """Return our own id that came back with the metadata, or None when it is not one."""
+    written = metadata.get(TOKEN_KEY)
+    if not written:
+        return None
     try:
-        return UUID(metadata.get(TOKEN_KEY, ""))
+        return UUID(written)
     except ValueError:
         return None
 
@@ -322,6 +355,8 @@ def without_token(metadata: Mapping[str, str]) -> Mapping[str, str]:
 
 def from_unix(value: Any, *, per_second: int = 1) -> datetime | None:
     """Return the time that a number, or its digits, names; None when it is no such number."""
+    if type(value) is int and per_second == 1 and 0 <= value < _UNIX_MAX:
+        return _moment(value)
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     shown = str(value).removesuffix(".0")
@@ -329,8 +364,12 @@ def from_unix(value: Any, *, per_second: int = 1) -> datetime | None:
         per_second > 1 and shown.isascii() and shown.isdigit()
     ):
         return None
+    return _moment(float(shown) / per_second)
+
+
+def _moment(seconds: float) -> datetime | None:
     try:
-        return datetime.fromtimestamp(float(shown) / per_second, tz=UTC)
+        return datetime.fromtimestamp(seconds, tz=UTC)
     except (OverflowError, OSError, ValueError):
         return None
 

@@ -117,6 +117,7 @@ class AmazonSesAdapter(ApiAdapter):
     """
 
     PROVIDER: ClassVar[str] = PROVIDER
+    WEBHOOK_PARTS: ClassVar[frozenset[str]] = frozenset({"tolerance_s"})
     FEATURES: ClassVar[Features] = Features(
         stored_templates=True,
         envelope_sender=True,

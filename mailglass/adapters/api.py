@@ -58,6 +58,8 @@ class ApiAdapter(ABC):
 
     PROVIDER: ClassVar[str]
     FEATURES: ClassVar[Features]
+    WEBHOOK_PARTS: ClassVar[frozenset[str]] = frozenset()
+    """Which of ``keys``, ``url`` and ``tolerance_s`` the check of its webhooks looks at."""
 
     def __init__(
         self,
@@ -69,6 +71,7 @@ class ApiAdapter(ABC):
         self._own = HttpTransport() if transport is None else None
         self._transport: Transport = self._own if self._own is not None else transport  # type: ignore[assignment]  # one of the two is there
         self._webhooks = webhooks or WebhookAuth()
+        self._webhooks.refuse_unused(self.PROVIDER, self.WEBHOOK_PARTS)
         self._clock = clock
 
     def __repr__(self) -> str:
@@ -301,7 +304,9 @@ def each(
     return tuple(verdicts)
 
 
-def json_request(url: str, headers: Mapping[str, str], body: Mapping[str, Any]) -> Request:
+def json_request(
+    url: str, headers: Mapping[str, str], body: Mapping[str, Any] | Sequence[Any]
+) -> Request:
     """Return a POST of compact JSON."""
     return Request(
         url=url,

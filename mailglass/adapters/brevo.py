@@ -30,6 +30,8 @@ from mailglass.adapters.api import (
     token_of,
 )
 from mailglass.adapters.brevo_events import METADATA, PROVIDER, events_of
+from mailglass.adapters.download import downloaded, of_api
+from mailglass.adapters.features import for_one
 from mailglass.adapters.http import Request, Response, Transport, checked_base_url
 from mailglass.adapters.options import merged
 from mailglass.address import Address
@@ -79,6 +81,8 @@ class BrevoAdapter(ApiAdapter):
         tracks_clicks=False,
         utf8_local_parts=True,
         stored_templates=True,
+        own_metadata=True,
+        own_headers=True,
         body_templates=True,
         schedules=True,
         provider_options=True,
@@ -182,6 +186,19 @@ class BrevoAdapter(ApiAdapter):
         """Return one event a record; a received mail is none."""
         return events_of(parse_json(request.body, provider=PROVIDER))
 
+    def fetch(self, address: str) -> bytes:
+        """Return what lies at a path of the API, such as a received mail's attachment.
+
+        Raises:
+            SendError: ``adapter_failure``, retryable or not.
+            ConfigError: ``invalid`` for credentials.
+
+        """
+        headers = (("api-key", self._api_key.reveal()),)
+        return downloaded(
+            self._transport, of_api(self._base_url, address, headers), provider=PROVIDER
+        )
+
 
 def _is_number(shown: str) -> bool:
     return shown.isascii() and shown.isdigit()
@@ -217,7 +234,10 @@ def _versions(
             to=[_person(one)],
             **copies,
             params=stored.variables_for(one) if stored.own_variables(one) else None,
-            headers=_metadata(message, token_for(envelope, one)),
+            headers={
+                **stored.headers_of(one),
+                **_metadata(for_one(message, one), token_for(envelope, one)),
+            },
         )
         for one in whom.to
     ]

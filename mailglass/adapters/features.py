@@ -17,7 +17,8 @@ class Features:
 
     ``stored_templates`` are the provider's own, by their id; ``body_templates`` are placeholders of
     the provider's in the message's bodies, filled for each recipient. ``schedules`` is a time at
-    which the provider sends. ``envelope_sender`` is an address for bounces.
+    which the provider sends. ``envelope_sender`` is an address for bounces. ``own_metadata`` and
+    ``own_headers`` are those of one recipient among several who each get a mail of their own.
     """
 
     tags_max: int = limits.TAGS_MAX
@@ -34,6 +35,8 @@ class Features:
     needs_html: bool = False
     stored_templates: bool = False
     body_templates: bool = False
+    own_metadata: bool = False
+    own_headers: bool = False
     envelope_sender: bool = False
     schedules: bool = False
     provider_options: bool = False
@@ -41,9 +44,31 @@ class Features:
     idempotency_window_s: float | None = None
 
 
+def for_one(message: Message, address: Address) -> Message:
+    """Return a message with the metadata and headers that one recipient's own mail has.
+
+    Raises:
+        SendError: ``serialization_failed`` for one that no mail may have.
+
+    """
+    stored = message.stored_template
+    if stored is None:
+        return message
+    metadata, headers = stored.metadata_of(address), stored.headers_of(address)
+    if not metadata and not headers:
+        return message
+    own = {name.lower() for name in headers}
+    kept = [pair for pair in message.headers if pair[0].lower() not in own]
+    return message.replace(
+        metadata={**message.metadata, **metadata}, headers=[*kept, *headers.items()]
+    )
+
+
 def lacking_of(message: Message, features: Features) -> str | None:
     """Return the first thing that a message asks for and the provider lacks, in words."""
-    for found in (_labels(message, features), _switches(message, features)):
+    mails = (message, *(for_one(message, one) for one in message.to))
+    labels = (_labels(one, features) for one in mails)
+    for found in (*labels, _switches(message, features)):
         lacking = next(found, None)
         if lacking is not None:
             return lacking
@@ -79,7 +104,21 @@ def _switches(message: Message, features: Features) -> Iterator[str]:
         (message.tracking.opens, "tracks_opens", "a switch for tracking opens"),
         (message.tracking.clicks, "tracks_clicks", "a switch for tracking clicks"),
         (has_id, "stored_templates", "a stored template"),
-        (stored is not None and not has_id, "body_templates", "variables without a template id"),
+        (
+            stored is not None and not has_id and stored.fills,
+            "body_templates",
+            "variables without a template id",
+        ),
+        (
+            stored is not None and stored.own_metadata is not None,
+            "own_metadata",
+            "metadata of one recipient's own",
+        ),
+        (
+            stored is not None and stored.own_headers is not None,
+            "own_headers",
+            "headers of one recipient's own",
+        ),
         (message.envelope_sender is not None, "envelope_sender", "an envelope sender"),
         (message.provider_send_at is not None, "schedules", "a time at which the provider sends"),
         (bool(message.provider_options), "provider_options", "options of the provider's request"),

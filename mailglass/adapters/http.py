@@ -44,12 +44,16 @@ _RESET_HEADERS: Final = ("x-ratelimit-reset", "ratelimit-reset", "x-sib-ratelimi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One request as it will be sent; its repr shows neither headers nor body."""
+    """One request as it will be sent; its repr shows neither headers nor body.
+
+    ``answer_bytes_max`` bounds what is read of the answer.
+    """
 
     method: str = "POST"
     url: str
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     body: bytes = field(default=b"", repr=False)
+    answer_bytes_max: int = RESPONSE_BYTES_MAX
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from typing import Any, Final
 import httpcore2
 import httpx2
 
-from mailglass.adapters.http import RESPONSE_BYTES_MAX, Request, Response, failed
+from mailglass.adapters.http import Request, Response, failed
 from mailglass.failures import Signal
 from mailglass.webhook import HeaderMap
 
@@ -74,7 +74,7 @@ class CountingClient:
         )
 
     def send(self, request: Request) -> Response:
-        """Send the request and read at most 1 MiB of the answer."""
+        """Send the request and read as much of the answer as it allows."""
         exchange = _Exchange(deadline=time.monotonic() + self._total_timeout_s)
         self._current.exchange = exchange
         try:
@@ -95,7 +95,7 @@ class CountingClient:
         except httpcore2.ProtocolError as error:
             raise failed(_lost(exchange)) from error
         try:
-            body, is_complete = _read(answer)
+            body, is_complete = _read(answer, request.answer_bytes_max)
         finally:
             answer.close()
         return Response(
@@ -118,14 +118,14 @@ def _lost(exchange: _Exchange) -> Signal:
     return Signal.HTTP_LOST_BEFORE_REQUEST
 
 
-def _read(answer: httpx2.Response) -> tuple[bytes, bool]:
+def _read(answer: httpx2.Response, bytes_max: int) -> tuple[bytes, bool]:
     """Return the body and whether it is whole: a status that came is never lost with its body."""
     body = bytearray()
     try:
         for chunk in answer.iter_raw():
             body += chunk
-            if len(body) > RESPONSE_BYTES_MAX:
-                return bytes(body[:RESPONSE_BYTES_MAX]), False
+            if len(body) > bytes_max:
+                return bytes(body[:bytes_max]), False
     except (httpcore2.NetworkError, httpcore2.TimeoutException, httpcore2.ProtocolError, OSError):
         return bytes(body), False
     return bytes(body), True

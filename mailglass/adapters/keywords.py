@@ -15,7 +15,7 @@ from enum import StrEnum, unique
 from os import PathLike
 from typing import Any, Final
 
-from mailglass.adapters.signatures import Secret, WebhookAuth
+from mailglass.adapters.signatures import SIGNED_PARTS, Secret, WebhookAuth
 from mailglass.errors import ConfigError, ConfigErrorType
 
 Written = str | int | float | Sequence[str]
@@ -84,13 +84,18 @@ _SCALARS: Final[Mapping[Any, tuple[OptionKind, Callable[[str], Any]]]] = {
 
 
 def options_of(kind: type) -> tuple[Option, ...]:
-    """Return the options of an adapter's class, in the order of its constructor."""
+    """Return the options of an adapter's class, in the order of its constructor.
+
+    What the check of the provider's webhooks never looks at is none.
+    """
     hints = _hints(kind)
     found: list[Option] = []
     for name, parameter in inspect.signature(kind).parameters.items():
         is_required = parameter.default is inspect.Parameter.empty
         found += _options(name, hints[name], is_required=is_required)
-    return tuple(found)
+    used = getattr(kind, "WEBHOOK_PARTS", SIGNED_PARTS.keys())
+    unused = {name for part, name in SIGNED_PARTS.items() if part not in used}
+    return tuple(one for one in found if one.name not in unused)
 
 
 def _hints(kind: type) -> dict[str, Any]:

@@ -82,6 +82,7 @@ class MailerSendAdapter(ApiAdapter):
     """
 
     PROVIDER: ClassVar[str] = PROVIDER
+    WEBHOOK_PARTS: ClassVar[frozenset[str]] = frozenset({"keys"})
     FEATURES: ClassVar[Features] = Features(
         reply_to_max=1,
         utf8_local_parts=True,

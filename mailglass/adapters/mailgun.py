@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC
@@ -33,6 +32,7 @@ from mailglass.adapters.forms import form_fields, form_kind
 from mailglass.adapters.http import Request, Response, Transport, checked_base_url
 from mailglass.adapters.mailgun_events import PROVIDER, form_event, json_event, signed_fields
 from mailglass.adapters.signatures import check_hmac_hex
+from mailglass.address import Address
 from mailglass.clock import Clock, system_clock
 from mailglass.envelope import Envelope, Verdict
 from mailglass.errors import ConfigError, ConfigErrorType, Json, SignatureErrorType
@@ -54,9 +54,10 @@ _OPTION_BYTES_MAX: Final = 16_384
 _DOMAIN: Final = re.compile(r"[A-Za-z0-9.-]{1,253}")
 _MAGNIFICENT: Final = b"Mailgun Magnificent API"
 _TOKEN_CHARS_MAX: Final = 128
-_RETRIED_S: Final = math.inf
-"""Mailgun repeats a request under its first timestamp and token, and its clock is not ours. A token
-counts once, however late: it is the event's id, and the ledger takes each id once for ever."""
+_RETRIED_S: Final = 86_400.0
+"""Mailgun repeats a request for eight hours, under its first timestamp and token. The signature covers
+no more than those two, so a token that was seen must not be good for long: its receipt is what
+tells a repetition, and receipts are kept for longer than this."""
 _DOMAIN_OPTION: Final = "sender_domain"
 _NOT_FOUND: Final = 404
 _LIMITED: Final = 420
@@ -79,8 +80,11 @@ class MailgunAdapter(ApiAdapter):
 
     PROVIDER: ClassVar[str] = PROVIDER
     REFUSAL_STATUS: ClassVar[int] = 406
+    WEBHOOK_PARTS: ClassVar[frozenset[str]] = frozenset({"keys", "tolerance_s"})
     FEATURES: ClassVar[Features] = Features(
         stored_templates=True,
+        own_metadata=True,
+        own_headers=True,
         envelope_sender=True,
         provider_options=True,
         body_templates=True,
@@ -133,8 +137,9 @@ class MailgunAdapter(ApiAdapter):
         fields = [
             *_mail(message, whom),
             *self._options(envelope, message),
-            *_template(whom, message.stored_template),
+            *_template(whom, message),
         ]
+        fields = _replaced(fields, {name: f"%recipient.{name}%" for name in _own(message)})
         options = dict(message.provider_options)
         domain = str(options.pop(_DOMAIN_OPTION, None) or self._domain_of(message))
         kind, body = _encoded(_replaced(fields, options), message.attachments)
@@ -192,7 +197,7 @@ class MailgunAdapter(ApiAdapter):
         return sent_with_id(envelope, text(mapping(answer).get("id")))
 
     def verify(self, request: WebhookRequest) -> None:
-        """Check the MAC over timestamp and token, and that the timestamp does not lie ahead."""
+        """Check the MAC over timestamp and token, and the age of the timestamp."""
         self._webhooks.check_origin(request, provider=PROVIDER)
         keys = self._webhooks.secrets(PROVIDER)
         signed = _signed(request)
@@ -240,13 +245,33 @@ def _names(stored: StoredTemplate | None) -> set[str]:
     return {*stored.variables, *(name for variables in own for name in variables)}
 
 
-def _template(whom: Addressed, stored: StoredTemplate | None) -> list[Pair]:
+def _own(message: Message) -> dict[str, str]:
+    """Return each field that a recipient may have of their own, and what it is for all others."""
+    stored = message.stored_template
+    if stored is None:
+        return {}
+    metadata = {name for its in (stored.own_metadata or {}).values() for name in its}
+    headers = {name for its in (stored.own_headers or {}).values() for name in its}
+    usual = dict(message.headers)
+    return {f"v:{name}": message.metadata.get(name, "") for name in sorted(metadata)} | {
+        f"h:{name}": usual.get(name, "") for name in sorted(headers)
+    }
+
+
+def _own_of(to: Address, stored: StoredTemplate) -> dict[str, str]:
+    return {f"v:{name}": value for name, value in stored.metadata_of(to).items()} | {
+        f"h:{name}": value for name, value in stored.headers_of(to).items()
+    }
+
+
+def _template(whom: Addressed, message: Message) -> list[Pair]:
     """Return the fields of a template: its name, and the variables the way it can read them.
 
     A placeholder in the mail's own bodies is filled in only where each To recipient has a mail of
     their own, so that variables there make it so. A stored template reads ``v:`` fields, which then
     point at the recipient's own, or else ``t:variables``.
     """
+    stored = message.stored_template
     if stored is None:
         return []
     fields = [("template", stored.id)] if stored.id is not None else []
@@ -257,7 +282,10 @@ def _template(whom: Addressed, stored: StoredTemplate | None) -> list[Pair]:
         fields += [(f"v:{name}", f"%recipient.{name}%") for name in names]
     if not names and not stored.is_individual:
         return fields
-    own = {to.addr_spec: {**dict.fromkeys(names, ""), **stored.variables_for(to)} for to in whom.to}
+    usual = dict.fromkeys(names, "") | _own(message)
+    own = {
+        to.addr_spec: {**usual, **stored.variables_for(to), **_own_of(to, stored)} for to in whom.to
+    }
     return [*fields, ("recipient-variables", json.dumps(own))]
 
 

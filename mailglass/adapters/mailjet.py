@@ -26,6 +26,7 @@ from mailglass.adapters.api import (
     token_for,
     token_of,
 )
+from mailglass.adapters.features import for_one
 from mailglass.adapters.http import Request, Response, Transport, checked_base_url
 from mailglass.adapters.mailjet_events import PROVIDER, events_of
 from mailglass.adapters.options import merged
@@ -58,6 +59,8 @@ class MailjetAdapter(ApiAdapter):
         reply_to_max=1,
         utf8_local_parts=True,
         stored_templates=True,
+        own_metadata=True,
+        own_headers=True,
         body_templates=True,
         envelope_sender=True,
         provider_options=True,
@@ -173,8 +176,10 @@ def _mails(envelope: Envelope, message: Message, whom: Addressed) -> list[dict[s
             To=[_person(one)],
             CustomID=token_for(envelope, one),
             Variables=stored.own_variables(one),
+            Headers=dict(own.headers) if own.headers != message.headers else None,
+            EventPayload=json.dumps(dict(own.metadata)) if stored.metadata_of(one) else None,
         )
-        for one in whom.to
+        for one, own in ((one, for_one(message, one)) for one in whom.to)
     ]
 
 

@@ -26,6 +26,7 @@ from mailglass.adapters.api import (
     token_for,
     token_of,
 )
+from mailglass.adapters.features import for_one
 from mailglass.adapters.http import Request, Response, Transport, checked_base_url
 from mailglass.adapters.mailtrap_events import PROVIDER, events_in, records_of
 from mailglass.adapters.options import merged
@@ -66,8 +67,11 @@ class MailtrapAdapter(ApiAdapter):
     """
 
     PROVIDER: ClassVar[str] = PROVIDER
+    WEBHOOK_PARTS: ClassVar[frozenset[str]] = frozenset({"keys"})
     FEATURES: ClassVar[Features] = Features(
         stored_templates=True,
+        own_metadata=True,
+        own_headers=True,
         provider_options=True,
         tracks_opens=False,
         tracks_clicks=False,
@@ -104,7 +108,7 @@ class MailtrapAdapter(ApiAdapter):
             return "a sender or reply address whose local part is not ASCII"
         if len(json.dumps({**message.metadata, TOKEN_KEY: _TOKEN_SHAPE})) > _VARIABLES_CHARS_MAX:
             return f"metadata that is over {_VARIABLES_CHARS_MAX} characters with our own id"
-        if message.stored_template is None:
+        if message.stored_template is None or message.stored_template.id is None:
             return None
         own = {
             "a subject": message.subject,
@@ -173,19 +177,24 @@ class MailtrapAdapter(ApiAdapter):
 
 def _content(message: Message) -> dict[str, Any]:
     stored, many = message.stored_template, len(message.reply_to) > 1
-    listed = {"Reply-To": ascii_mailboxes(message.reply_to)} if many else {}
     return present(
         **{"from": email_and_name(message.sender)},
         reply_to=email_and_name(message.reply_to[0]) if message.reply_to and not many else None,
         subject=message.subject,
         text=message.text,
         html=message.html,
-        headers={**dict(message.headers), **listed},
+        headers=_headers(message),
         category=next(iter(message.tags), None),
         attachments=[_file(one) for one in message.attachments],
         template_uuid=stored.id if stored else None,
         template_variables=dict(stored.variables) if stored else None,
     )
+
+
+def _headers(message: Message) -> dict[str, str]:
+    many = len(message.reply_to) > 1
+    listed = {"Reply-To": ascii_mailboxes(message.reply_to)} if many else {}
+    return {**dict(message.headers), **listed}
 
 
 def _people(whom: Addressed) -> dict[str, Any]:
@@ -208,10 +217,11 @@ def _batch(
         present(
             to=[email_and_name(one)],
             **copied,
-            custom_variables={**message.metadata, TOKEN_KEY: token_for(envelope, one)},
+            headers=_headers(own) if own.headers != message.headers else None,
+            custom_variables={**own.metadata, TOKEN_KEY: token_for(envelope, one)},
             template_variables=stored.variables_for(one) if stored.own_variables(one) else None,
         )
-        for one in whom.to
+        for one, own in ((one, for_one(message, one)) for one in whom.to)
     ]
     return {"base": _content(message), "requests": mails}
 

@@ -89,9 +89,11 @@ class MandrillAdapter(ApiAdapter):
     """
 
     PROVIDER: ClassVar[str] = PROVIDER
+    WEBHOOK_PARTS: ClassVar[frozenset[str]] = frozenset({"keys", "url"})
     FEATURES: ClassVar[Features] = Features(
         utf8_local_parts=True,
         stored_templates=True,
+        own_metadata=True,
         envelope_sender=True,
         provider_options=True,
         body_templates=True,
@@ -238,10 +240,13 @@ def _recipients(whom: Addressed) -> list[dict[str, Any]]:
 def _merge_fields(whom: Addressed, stored: StoredTemplate | None) -> dict[str, Any]:
     if stored is None:
         return {}
-    own = [(one.addr_spec, stored.own_variables(one)) for one in (*whom.to, *whom.cc, *whom.bcc)]
+    everybody = (*whom.to, *whom.cc, *whom.bcc)
+    own = [(one.addr_spec, stored.own_variables(one)) for one in everybody]
+    known = [(one.addr_spec, dict(stored.metadata_of(one))) for one in everybody]
     return present(
         global_merge_vars=_named(stored.variables),
         merge_vars=[{"rcpt": email, "vars": _named(mine)} for email, mine in own if mine],
+        recipient_metadata=[{"rcpt": email, "values": its} for email, its in known if its],
         preserve_recipients=False if stored.is_individual else None,
     )
 

@@ -63,6 +63,7 @@ class PostalAdapter(ApiAdapter):
     """
 
     PROVIDER: ClassVar[str] = PROVIDER
+    WEBHOOK_PARTS: ClassVar[frozenset[str]] = frozenset({"keys"})
     FEATURES: ClassVar[Features] = Features(
         provider_options=True,
         envelope_sender=True,

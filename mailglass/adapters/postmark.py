@@ -24,6 +24,7 @@ from mailglass.adapters.api import (
     token_for,
     token_of,
 )
+from mailglass.adapters.features import for_one
 from mailglass.adapters.http import Request, Response, Transport, checked_base_url
 from mailglass.adapters.options import merged
 from mailglass.address import Address
@@ -125,6 +126,8 @@ class PostmarkAdapter(ApiAdapter):
         metadata_key_chars_max=20,
         metadata_value_chars_max=80,
         stored_templates=True,
+        own_metadata=True,
+        own_headers=True,
         provider_options=True,
         message_bytes_max=10 * 1024 * 1024,
     )
@@ -155,9 +158,11 @@ class PostmarkAdapter(ApiAdapter):
             path = "email/withTemplate/" if stored else "email"
             return json_request(f"{self._base_url}/{path}", headers, body)
         mails = [
-            self._mail(message, replace(whom, to=(one,)), token_for(envelope, one))
+            self._mail(for_one(message, one), replace(whom, to=(one,)), token_for(envelope, one))
             for one in whom.to
         ]
+        if stored.id is None:
+            return json_request(f"{self._base_url}/email/batch", headers, mails)
         return json_request(
             f"{self._base_url}/email/batchWithTemplates", headers, {"Messages": mails}
         )
@@ -180,7 +185,7 @@ class PostmarkAdapter(ApiAdapter):
             TrackOpens=message.tracking.opens,
             TrackLinks=_LINKS[message.tracking.clicks],
         )
-        if message.stored_template is None:
+        if message.stored_template is None or message.stored_template.id is None:
             body.setdefault("Subject", "")
         else:
             body |= _template(message.stored_template, whom.to[0])

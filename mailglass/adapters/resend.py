@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import json
 import mimetypes
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 from types import MappingProxyType
@@ -29,6 +30,8 @@ from mailglass.adapters.api import (
     token_for,
     token_of,
 )
+from mailglass.adapters.download import downloaded, of_api, of_domains
+from mailglass.adapters.features import for_one
 from mailglass.adapters.http import Request, Response, Transport, checked_base_url
 from mailglass.adapters.options import merged
 from mailglass.adapters.resend_events import PROVIDER, events_of
@@ -59,6 +62,8 @@ _MAC_BYTES: Final = 32
 _ID_CHARS_MAX: Final = 256
 _KEY_MARK: Final = "whsec_"
 _ANY_TYPE: Final = "application/octet-stream"
+DOWNLOAD_DOMAINS: Final = ("resend.com", "resend.app")
+"""Where the API says that received mails and their attachments lie."""
 _SIGNED_AS: Final = ("svix", "webhook")
 """The names that the three headers begin with: those of Resend's service, and the standard's own."""
 _NAMES: Final = MappingProxyType(
@@ -83,14 +88,18 @@ class ResendAdapter(ApiAdapter):
     ``webhooks.keys`` are signing secrets, ``whsec_…``; credentials alone do as well, where a proxy
     in front of Resend adds them. Tags and metadata travel as the headers ``X-Tags`` and
     ``X-Metadata``, which recipients can see. Opens and clicks are switched in Resend's domain and
-    nowhere else. An event names every To recipient: the first of them is meant.
+    nowhere else. An event names every To recipient: the first of them is meant. A received mail is
+    fetched from the API and from ``download_domains`` alone.
     """
 
     PROVIDER: ClassVar[str] = PROVIDER
+    WEBHOOK_PARTS: ClassVar[frozenset[str]] = frozenset({"keys", "tolerance_s"})
     FEATURES: ClassVar[Features] = Features(
         tracks_opens=False,
         tracks_clicks=False,
         stored_templates=True,
+        own_metadata=True,
+        own_headers=True,
         body_templates=True,
         schedules=True,
         provider_options=True,
@@ -98,11 +107,12 @@ class ResendAdapter(ApiAdapter):
         idempotency_window_s=_DAY_S,
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a keyword and has its own meaning
         self,
         *,
         api_key: SecretSource,
         base_url: str = "https://api.resend.com",
+        download_domains: Sequence[str] = DOWNLOAD_DOMAINS,
         webhooks: WebhookAuth | None = None,
         transport: Transport | None = None,
         clock: Clock = system_clock,
@@ -110,6 +120,7 @@ class ResendAdapter(ApiAdapter):
         super().__init__(webhooks=webhooks, transport=transport, clock=clock)
         self._api_key = Secret(api_key, key="resend_api_key")
         self._base_url = checked_base_url(base_url, key="resend_base_url")
+        self._download_domains = tuple(download_domains)
 
     def lacking(self, message: Message) -> str | None:
         """Name variables without a template, what a template replaces, and what no batch carries."""
@@ -133,7 +144,8 @@ class ResendAdapter(ApiAdapter):
         if message.stored_template is None or not message.stored_template.is_individual:
             return self._call("emails", envelope, _mail(message, whom, token_of(envelope)))
         mails = [
-            _mail(message, replace(whom, to=(one,)), token_for(envelope, one)) for one in whom.to
+            _mail(for_one(message, one), replace(whom, to=(one,)), token_for(envelope, one))
+            for one in whom.to
         ]
         return self._call("emails/batch", envelope, mails)
 
@@ -192,6 +204,24 @@ class ResendAdapter(ApiAdapter):
         """Return the one event of the request, under the id of its header; a received mail is none."""
         known_as = request.headers.first(f"{_prefix_of(request)}-id")
         return events_of(parse_json(request.body, provider=PROVIDER), known_as)
+
+    def fetch(self, address: str) -> bytes:
+        """Return what lies at a path of the API, or at an address that the API named for a download.
+
+        The key goes to the API alone.
+
+        Raises:
+            SendError: ``adapter_failure``, retryable or not.
+            SignatureError: ``malformed_header`` for an address on another domain.
+            ConfigError: ``invalid`` for credentials.
+
+        """
+        if not address.startswith("/"):
+            request = of_domains(self._download_domains, address, provider=PROVIDER)
+        else:
+            headers = (("Authorization", f"Bearer {self._api_key.reveal()}"),)
+            request = of_api(self._base_url, address, headers)
+        return downloaded(self._transport, request, provider=PROVIDER)
 
 
 def _prefix_of(request: WebhookRequest) -> str:

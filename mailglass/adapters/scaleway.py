@@ -67,6 +67,7 @@ class ScalewayAdapter(ApiAdapter):
     """
 
     PROVIDER: ClassVar[str] = PROVIDER
+    WEBHOOK_PARTS: ClassVar[frozenset[str]] = frozenset({"keys", "tolerance_s"})
     FEATURES: ClassVar[Features] = Features(
         provider_options=True,
         inline_images=False,

@@ -133,10 +133,13 @@ class SendGridAdapter(ApiAdapter):
     """
 
     PROVIDER: ClassVar[str] = "sendgrid"
+    WEBHOOK_PARTS: ClassVar[frozenset[str]] = frozenset({"keys", "tolerance_s"})
     FEATURES: ClassVar[Features] = Features(
         tags_max=10,
         message_bytes_max=30 * 1024 * 1024,
         stored_templates=True,
+        own_metadata=True,
+        own_headers=True,
         body_templates=True,
         schedules=True,
         provider_options=True,
@@ -249,7 +252,11 @@ def _personalizations(
             to=[email_and_name(one) for one in group],
             cc=[email_and_name(one) for one in whom.cc],
             bcc=[email_and_name(one) for one in whom.bcc],
-            custom_args={TOKEN_KEY: token_for(envelope, group[0])},
+            headers=dict(stored.headers_of(group[0])) if stored else None,
+            custom_args={
+                **(stored.metadata_of(group[0]) if stored else {}),
+                TOKEN_KEY: token_for(envelope, group[0]),
+            },
             **_merge_data(stored, group[0]),
         )
         for group in groups
@@ -296,31 +303,33 @@ def _attachment(one: Attachment) -> dict[str, str]:
 
 
 def _event(record: dict[str, Any]) -> ProviderEvent:
-    word = text(record.get("event")) or ""
+    get = record.get
+    word = text(get("event")) or ""
     kind, reason, is_permanent = _meaning(word, record)
-    metadata = labels({key: one for key, one in record.items() if key not in _OWN_FIELDS})
-    full_id = text(record.get("sg_message_id"))
-    recipient = text(record.get("email"))
-    said = text(record.get("reason")) if kind in _REFUSED_LATER else None
+    metadata = labels({key: record[key] for key in record if key not in _OWN_FIELDS})
+    full_id = text(get("sg_message_id"))
+    recipient = text(get("email"))
+    url = get("url")
+    said = text(get("reason")) if kind in _REFUSED_LATER else None
     return ProviderEvent(
         type=kind,
-        occurred_at=from_unix(record.get("timestamp")),
+        occurred_at=from_unix(get("timestamp")),
         provider=SendGridAdapter.PROVIDER,
-        provider_event_id=text(record.get("sg_event_id"))
-        or event_id_from(word, full_id, recipient, record.get("timestamp"), record.get("url")),
-        provider_message_ids=_ids(full_id, text(record.get("smtp-id"))),
+        provider_event_id=text(get("sg_event_id"))
+        or event_id_from(word, full_id, recipient, get("timestamp"), url),
+        provider_message_ids=_ids(full_id, text(get("smtp-id"))),
         recipient=recipient,
         reject_reason=reason,
         is_permanent=is_permanent,
         word=word or None,
-        mta_response=text(record.get("response")) or said,
-        tags=texts(record.get("category")),
+        mta_response=text(get("response")) or said,
+        tags=texts(get("category")),
         metadata=without_token(metadata),
         delivery_token=token_in(metadata),
-        click_url=text(record.get("url")),
-        click_url_sha256=url_hash(record.get("url")),
-        user_agent=text(record.get("useragent")),
-        is_machine=record.get("sg_machine_open") is True,
+        click_url=text(url),
+        click_url_sha256=url_hash(url),
+        user_agent=text(get("useragent")),
+        is_machine=get("sg_machine_open") is True,
     )
 
 
@@ -341,5 +350,6 @@ def _ids(full_id: str | None, smtp_id: str | None) -> tuple[str, ...]:
     """Return the id as sending returned it, as the event spells it, and the one on the wire."""
     if full_id is None:
         return texts(smtp_id)
-    sent_id = full_id.split(".", 1)[0]
-    return tuple(dict.fromkeys((sent_id, full_id, *texts(smtp_id))))
+    sent_id = full_id.partition(".")[0]
+    known = (sent_id,) if sent_id == full_id else (sent_id, full_id)
+    return known if smtp_id is None else (*known, smtp_id)

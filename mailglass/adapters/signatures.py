@@ -10,8 +10,9 @@ import hashlib
 import hmac
 import ipaddress
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final
 
 from mailglass.errors import ConfigError, ConfigErrorType, SignatureError, SignatureErrorType
@@ -72,6 +73,12 @@ SecretSource = str | Callable[[], str] | Secret
 """A secret, or a callable that returns it at each use."""
 
 
+SIGNED_PARTS: Final[Mapping[str, str]] = MappingProxyType(
+    {"keys": "webhook_key", "url": "webhook_url", "tolerance_s": "webhook_tolerance_s"}
+)
+"""The parts of WebhookAuth that say something to a provider that signs, and to no other, by option."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookAuth:
     """What proves that a webhook comes from the provider.
@@ -92,6 +99,24 @@ class WebhookAuth:
         """Refuse a network that is none."""
         for network in self.networks:
             _network(network)
+
+    def refuse_unused(self, provider: str, used: Collection[str]) -> None:
+        """Refuse what the provider's check never looks at: it would be trusted and prove nothing.
+
+        Raises:
+            ConfigError: ``invalid``, with the option's name in ``key``.
+
+        """
+        given = {"keys": bool(self.keys), "url": self.url is not None}
+        given["tolerance_s"] = self.tolerance_s != TOLERANCE_S
+        for part, name in SIGNED_PARTS.items():
+            if given[part] and part not in used:
+                raise ConfigError(
+                    f"the webhooks of {provider} are not checked with {name}",
+                    type=ConfigErrorType.INVALID,
+                    key=name,
+                    hint="Take it out; guides/adapters.md says what proves this provider's webhooks.",
+                )
 
     def secrets(self, provider: str) -> list[str]:
         """Return the signing keys.

@@ -71,6 +71,7 @@ class SparkPostAdapter(ApiAdapter):
     PROVIDER: ClassVar[str] = PROVIDER
     FEATURES: ClassVar[Features] = Features(
         stored_templates=True,
+        own_metadata=True,
         envelope_sender=True,
         provider_options=True,
         body_templates=True,
@@ -122,7 +123,7 @@ class SparkPostAdapter(ApiAdapter):
         message, whom = self._thawed(envelope)
         stored = message.stored_template
         body = present(
-            recipients=_recipients(whom, stored),
+            recipients=_recipients(whom, stored, metadata_with_token(envelope, message)),
             content={"template_id": stored.id} if stored and stored.id else _content(message, whom),
             options=_options(message),
             campaign_id=next(iter(message.tags), None),
@@ -173,12 +174,17 @@ class SparkPostAdapter(ApiAdapter):
         return events_of(batch, first_open_is_open=self._first_open_is_open)
 
 
-def _recipients(whom: Addressed, stored: StoredTemplate | None) -> list[dict[str, Any]]:
+def _recipients(
+    whom: Addressed, stored: StoredTemplate | None, metadata: Mapping[str, str]
+) -> list[dict[str, Any]]:
     """Return a copy for everyone, or for everyone a copy of each To recipient's own mail."""
     if stored is None or not stored.is_individual:
         everybody = (*whom.to, *whom.cc, *whom.bcc)
         return [_recipient(one, mailboxes(whom.to)) for one in everybody]
-    own = [(str(to), stored.own_variables(to)) for to in whom.to]
+    own = [
+        (str(to), stored.own_variables(to), {**metadata, **its} if its else None)
+        for to, its in ((to, stored.metadata_of(to)) for to in whom.to)
+    ]
     return [
         *(_recipient(to, *mine) for to, mine in zip(whom.to, own, strict=True)),
         *(_recipient(copied, *mine) for copied in (*whom.cc, *whom.bcc) for mine in own),
@@ -186,11 +192,15 @@ def _recipients(whom: Addressed, stored: StoredTemplate | None) -> list[dict[str
 
 
 def _recipient(
-    address: Address, header_to: str, variables: Mapping[str, Json] | None = None
+    address: Address,
+    header_to: str,
+    variables: Mapping[str, Json] | None = None,
+    metadata: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     return present(
         address={"email": address.addr_spec, "header_to": header_to},
         substitution_data=dict(variables or {}),
+        metadata=dict(metadata or {}),
     )
 
 

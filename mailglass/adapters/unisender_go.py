@@ -71,8 +71,10 @@ class UnisenderGoAdapter(ApiAdapter):
     """
 
     PROVIDER: ClassVar[str] = PROVIDER
+    WEBHOOK_PARTS: ClassVar[frozenset[str]] = frozenset({"keys"})
     FEATURES: ClassVar[Features] = Features(
         stored_templates=True,
+        own_metadata=True,
         body_templates=True,
         provider_options=True,
         schedules=True,
@@ -220,7 +222,10 @@ def _recipients(envelope: Envelope, message: Message, whom: Addressed) -> list[d
         present(
             email=one.addr_spec,
             substitutions=present(to_name=one.name) | (stored.own_variables(one) if stored else {}),
-            metadata={TOKEN_KEY: token_for(envelope, one)},
+            metadata={
+                **(stored.metadata_of(one) if stored else {}),
+                TOKEN_KEY: token_for(envelope, one),
+            },
         )
         for one in (*whom.to, *whom.cc, *whom.bcc)
     ]

@@ -128,7 +128,8 @@ def request(
       tags, metadata      a list, and a mapping of texts
       tracking            {"opens", "clicks"}: true, false, or null as the account is set;
                           null where the file says nothing
-      stored_template     {"id", "variables", "per_recipient": {address: variables}}
+      stored_template     {"id", "variables", "per_recipient": {address: variables},
+                          "own_metadata", "own_headers": {address: {name: text}}}
       provider_send_at    when the provider sends, ISO 8601 or Unix seconds
       envelope_sender     where bounces go
       provider_options    merged into the provider's request

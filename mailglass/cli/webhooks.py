@@ -8,7 +8,7 @@ from uuid import UUID
 
 import click
 
-from mailglass.adapters.http import Request, Response, failed
+from mailglass.adapters.http import Request, Response, Transport, failed
 from mailglass.adapters.keywords import Given
 from mailglass.adapters.providers import API_PROVIDERS, build_offline
 from mailglass.cli import EXIT_REFUSED
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _DIGEST: Final = "sha256:"
 _STATES: Final = ("received", "processed", "dead")
+_CERTIFICATE: Final = ".pem"
 _KEPT_S: Final = 30 * 86_400.0
 
 
@@ -97,8 +98,15 @@ def _refusal(error: MailglassError) -> dict[str, Json]:
     return {"type": error.type.value, "class": type(error).__name__, "detail": detail}
 
 
-def _offline(_: Request) -> Response:
-    raise failed(Signal.CONNECT_FAILED)
+def _certified(content: bytes | None) -> Transport:
+    """Return what answers a check with the certificate that was given, and with nothing else."""
+
+    def answer(request: Request) -> Response:
+        if content is None or not request.url.endswith(_CERTIFICATE):
+            raise failed(Signal.CONNECT_FAILED)
+        return Response(status=200, body=content)
+
+    return answer
 
 
 @click.group("webhooks")
@@ -115,8 +123,15 @@ def command() -> None:
     type=click.File("rb", lazy=True),
     help="The file; - is the input.",
 )
+@click.option(
+    "--certificate",
+    type=click.File("rb"),
+    help="PEM: what the request's SigningCertURL has, as nothing is fetched.",
+)
 @set_option
-def inspect(*, provider: str, content: Any, settings: tuple[tuple[str, str], ...]) -> None:
+def inspect(
+    *, provider: str, content: Any, certificate: Any, settings: tuple[tuple[str, str], ...]
+) -> None:
     """Verify and read one captured request of PROVIDER, without a database or a network.
 
     The file is one JSON object:
@@ -131,13 +146,14 @@ def inspect(*, provider: str, content: Any, settings: tuple[tuple[str, str], ...
       remote_ip      the caller, where --set webhook_networks is to be checked
 
     --set takes the provider's options (mailglass adapters --json lists them): webhook_secret,
-    webhook_key and so on, or their django-anymail names.
+    webhook_key and so on, or their django-anymail names. Amazon SES needs --certificate as well.
 
     Prints {"verified", "error", "events"}. Events are printed whenever they can be read, also
     when verified is false: then they are what the request claims, and nobody has vouched for it.
     Times are the provider's. Exits with 0 when it verifies, 1 when not, 2 when misused.
     """  # noqa: D301 - click's mark for a paragraph that is not wrapped
-    hooks = hooks_of(provider, gathered(settings), transport=_offline)
+    pem = certificate.read() if certificate else None
+    hooks = hooks_of(provider, gathered(settings), transport=_certified(pem))
     told = inspected(hooks, webhook_request(read_document(content.read())))
     click.echo(json.dumps(told, indent=2))
     if not told["verified"]:

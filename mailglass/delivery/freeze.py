@@ -224,12 +224,16 @@ def _for_provider(message: Message) -> dict[str, Json]:
 
 
 def _stored_template(stored: StoredTemplate) -> dict[str, Json]:
-    own = stored.per_recipient
-    return {
+    found: dict[str, Json] = {
         "id": stored.id,
         "variables": dict(stored.variables),
-        "per_recipient": None if own is None else {one: dict(its) for one, its in own.items()},
+        "per_recipient": None,
     }
+    for name in ("per_recipient", "own_metadata", "own_headers"):
+        own = getattr(stored, name)
+        if own is not None:
+            found[name] = {one: dict(its) for one, its in own.items()}
+    return found
 
 
 def _settings(message: Message, added: Sequence[tuple[str, str]]) -> dict[str, Json]:

@@ -101,7 +101,11 @@ def _is_carried(name: str, claim: Claim) -> bool:
 
 def _template(stored: Mapping[str, Any]) -> StoredTemplate:
     return StoredTemplate(
-        id=stored["id"], variables=stored["variables"], per_recipient=stored["per_recipient"]
+        id=stored["id"],
+        variables=stored["variables"],
+        per_recipient=stored["per_recipient"],
+        own_metadata=stored.get("own_metadata"),
+        own_headers=stored.get("own_headers"),
     )
 
 

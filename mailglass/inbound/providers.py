@@ -1,4 +1,4 @@
-"""Providers: how each hands over a received mail, read into InboundMessage; a table at the end."""
+"""Providers that hand over whole mails: how each does, read into InboundMessage; a table at the end."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from mailglass.adapters.amazon_ses_sns import parsed_notification
+from mailglass.inbound.fields import bare_address, header_pairs, number_of, whole_text
 from mailglass.inbound.forms import Form, read_form
 from mailglass.inbound.message import InboundAttachment, InboundMessage, bare_name, from_mime
 from mailglass.webhook import (
@@ -40,41 +41,13 @@ def _bytes(value: Any, *, provider: str) -> bytes:
         raise malformed(provider, "base64") from None
 
 
-def _whole(value: Any) -> str | None:
-    """Return a body as it is: unlike an identifier it has no bound but the request's own."""
-    return value if isinstance(value, str) and value else None
-
-
 def _raw(value: str) -> bytes:
     return value.encode("utf-8", "surrogateescape")
 
 
-def _number(value: Any) -> float | None:
-    try:
-        return float(str(value))
-    except ValueError:
-        return None
-
-
-def _pairs(value: Any) -> tuple[tuple[str, str], ...]:
-    """Return headers of an object, a list of pairs, or a list of objects with Name and Value."""
-    found: list[tuple[str, str]] = []
-    rows = mapping(value).items() if isinstance(value, dict) else sequence(value)
-    for row in rows:
-        name, told = (row.get("Name"), row.get("Value")) if isinstance(row, dict) else row[:2]
-        values = told if isinstance(told, list) else [told]
-        if isinstance(name, str):
-            found += [(name, one) for one in values if isinstance(one, str)]
-    return tuple(found)
-
-
-def _bare(address: str | None) -> str | None:
-    return address.strip().removeprefix("<").removesuffix(">") if address else None
-
-
 def _with_spam_headers(message: InboundMessage, *, flag: str, score: str) -> InboundMessage:
     told = (message.header(flag) or "").split(",")[0].strip().lower()
-    return replace(message, is_spam=_SPAM.get(told), spam_score=_number(message.header(score)))
+    return replace(message, is_spam=_SPAM.get(told), spam_score=number_of(message.header(score)))
 
 
 def amazon_ses(request: WebhookRequest) -> tuple[InboundMessage, ...]:
@@ -102,42 +75,6 @@ def amazon_ses(request: WebhookRequest) -> tuple[InboundMessage, ...]:
         received_at=from_iso(mail.get("timestamp")),
     )
     return (found,)
-
-
-def brevo(request: WebhookRequest) -> tuple[InboundMessage, ...]:
-    """Read parsed mails; attachments lie at Brevo and come with their names alone."""
-    told = mapping(parse_json(request.body, provider="brevo"))
-    return tuple(_of_brevo(mapping(item)) for item in sequence(told.get("items")))
-
-
-def _of_brevo(item: dict[str, Any]) -> InboundMessage:
-    found = InboundMessage(
-        provider="brevo",
-        provider_message_id=next(iter(texts(item.get("Uuid"))), None),
-        headers=_pairs(item.get("Headers")),
-        text=_whole(item.get("RawTextBody")),
-        html=_whole(item.get("RawHtmlBody")),
-        reply_text=_whole(item.get("ExtractedMarkdownMessage")),
-        spam_score=_number(item.get("SpamScore")),
-        attachments=tuple(_named(mapping(one)) for one in sequence(item.get("Attachments"))),
-    )
-    recipient = _bare(found.header("Delivered-To"))
-    return replace(
-        found,
-        envelope_sender=_bare(found.header("Return-Path")),
-        envelope_recipients=(recipient,) if recipient else (),
-    )
-
-
-def _named(one: dict[str, Any]) -> InboundAttachment:
-    content_id = text(one.get("ContentID"))
-    return InboundAttachment(
-        filename=bare_name(text(one.get("Name"))),
-        content_type=text(one.get("ContentType")) or "application/octet-stream",
-        content=b"",
-        content_id=content_id,
-        is_inline=content_id is not None,
-    )
 
 
 def mailersend(request: WebhookRequest) -> tuple[InboundMessage, ...]:
@@ -173,8 +110,8 @@ def mailgun(request: WebhookRequest) -> tuple[InboundMessage, ...]:
         provider_message_id=text(form.text("token")),
         envelope_sender=text(form.text("sender")),
         envelope_recipients=texts(form.text("recipient")),
-        reply_text=_whole(form.text("stripped-text")),
-        reply_html=_whole(form.text("stripped-html")),
+        reply_text=whole_text(form.text("stripped-text")),
+        reply_html=whole_text(form.text("stripped-html")),
         received_at=from_unix(form.text("timestamp")),
     )
     return (_with_spam_headers(known, flag="X-Mailgun-Sflag", score="X-Mailgun-Sscore"),)
@@ -184,9 +121,9 @@ def _of_mailgun(form: Form) -> InboundMessage:
     named = _content_ids(form.text("content-id-map"))
     return InboundMessage(
         provider="mailgun",
-        headers=_pairs(_loaded(form.text("message-headers"), [])),
-        text=_whole(form.text("body-plain")),
-        html=_whole(form.text("body-html")),
+        headers=header_pairs(_loaded(form.text("message-headers"), [])),
+        text=whole_text(form.text("body-plain")),
+        html=whole_text(form.text("body-html")),
         attachments=_attached(form, named),
     )
 
@@ -227,10 +164,10 @@ def mailjet(request: WebhookRequest) -> tuple[InboundMessage, ...]:
         provider="mailjet",
         envelope_sender=text(told.get("Sender")),
         envelope_recipients=(recipient,) if recipient else (),
-        headers=_pairs(told.get("Headers")),
-        text=_whole(told.get("Text-part")),
-        html=_whole(told.get("Html-part")),
-        spam_score=_number(told.get("SpamAssassinScore")),
+        headers=header_pairs(told.get("Headers")),
+        text=whole_text(told.get("Text-part")),
+        html=whole_text(told.get("Html-part")),
+        spam_score=number_of(told.get("SpamAssassinScore")),
         attachments=tuple(_of_mailjet(told, one) for one in files),
     )
     return (found,)
@@ -241,7 +178,7 @@ _FILES: Final = ("Attachment", "InlineAttachment")
 
 def _of_mailjet(told: dict[str, Any], part: dict[str, Any]) -> InboundAttachment:
     """Read one file: its headers are read as those of a mail without a body."""
-    lines = [f"{name}: {value}" for name, value in _pairs(part.get("Headers"))]
+    lines = [f"{name}: {value}" for name, value in header_pairs(part.get("Headers"))]
     read = from_mime("\r\n".join([*lines, "", ""]).encode("utf-8", "replace"), provider="mailjet")
     named = read.attachments[0] if read.attachments else InboundAttachment(content=b"")
     content = _bytes(told.get(str(part.get("ContentRef")), ""), provider="mailjet")
@@ -263,7 +200,7 @@ def _of_mandrill(event: dict[str, Any]) -> InboundMessage:
         provider="mandrill",
         envelope_sender=text(told.get("sender")),
         envelope_recipients=texts(told.get("email")),
-        spam_score=_number(mapping(told.get("spam_report")).get("score")),
+        spam_score=number_of(mapping(told.get("spam_report")).get("score")),
         received_at=from_unix(event.get("ts")),
     )
 
@@ -290,7 +227,7 @@ def postmark(request: WebhookRequest) -> tuple[InboundMessage, ...]:
     told = mapping(parse_json(request.body, provider="postmark"))
     if "FromFull" not in told and "RawEmail" not in told:
         raise malformed("postmark", "not a received mail")
-    given = _pairs(told.get("Headers"))
+    given = header_pairs(told.get("Headers"))
     bcc = _mailboxes(told.get("BccFull"))
     raw = told.get("RawEmail")
     found = (
@@ -304,9 +241,9 @@ def postmark(request: WebhookRequest) -> tuple[InboundMessage, ...]:
     known = replace(
         found,
         provider_message_id=text(told.get("MessageID")),
-        envelope_sender=_bare(verdicts.header("Return-Path")),
+        envelope_sender=bare_address(verdicts.header("Return-Path")),
         envelope_recipients=(recipient,) if recipient else (),
-        reply_text=_whole(told.get("StrippedTextReply")),
+        reply_text=whole_text(told.get("StrippedTextReply")),
         is_spam=spam.is_spam,
         spam_score=spam.spam_score,
     )
@@ -325,9 +262,12 @@ def _of_postmark(told: dict[str, Any]) -> InboundMessage:
     )
     return InboundMessage(
         provider="postmark",
-        headers=(*((name, value) for name, value in shown if value), *_pairs(told.get("Headers"))),
-        text=_whole(told.get("TextBody")),
-        html=_whole(told.get("HtmlBody")),
+        headers=(
+            *((name, value) for name, value in shown if value),
+            *header_pairs(told.get("Headers")),
+        ),
+        text=whole_text(told.get("TextBody")),
+        html=whole_text(told.get("HtmlBody")),
         attachments=tuple(
             _of_postmark_file(mapping(one)) for one in sequence(told.get("Attachments"))
         ),
@@ -335,7 +275,7 @@ def _of_postmark(told: dict[str, Any]) -> InboundMessage:
 
 
 def _of_postmark_file(one: dict[str, Any]) -> InboundAttachment:
-    content_id = _bare(text(one.get("ContentID")))
+    content_id = bare_address(text(one.get("ContentID")))
     return InboundAttachment(
         filename=bare_name(text(one.get("Name"))),
         content_type=(text(one.get("ContentType")) or "application/octet-stream").partition(";")[0],
@@ -368,7 +308,7 @@ def sendgrid(request: WebhookRequest) -> tuple[InboundMessage, ...]:
         found,
         envelope_sender=text(envelope.get("from")),
         envelope_recipients=texts(envelope.get("to")),
-        spam_score=_number(form.text("spam_score")),
+        spam_score=number_of(form.text("spam_score")),
     )
     return (known,)
 
@@ -390,8 +330,8 @@ def _of_sendgrid(form: Form) -> InboundMessage:
     return InboundMessage(
         provider="sendgrid",
         headers=(*own, *kept),
-        text=_whole(field("text")),
-        html=_whole(field("html")),
+        text=whole_text(field("text")),
+        html=whole_text(field("html")),
         attachments=_attached(form, ids),
     )
 
@@ -417,7 +357,6 @@ def _of_sparkpost(told: dict[str, Any]) -> InboundMessage:
 
 _READERS: Final[Iterable[Reader]] = (
     amazon_ses,
-    brevo,
     mailersend,
     mailgun,
     mailjet,
@@ -427,10 +366,10 @@ _READERS: Final[Iterable[Reader]] = (
     sendgrid,
     sparkpost,
 )
-READERS: Final[Mapping[str, Reader]] = MappingProxyType(
+WHOLE: Final[Mapping[str, Reader]] = MappingProxyType(
     {getattr(reader, "__name__", ""): reader for reader in _READERS}
 )
-"""Each provider's reader by its name; it is called with a verified request.
+"""The reader of each provider whose requests hold whole mails; it is called with a verified one.
 
 It raises SignatureError, ``malformed_header``, for what is no received mail.
 """

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
-from mailglass.errors import ConfigError, ConfigErrorType
+from mailglass.errors import ConfigError, ConfigErrorType, TenancyError, TenancyErrorType
 from mailglass.inbound.mailbox import Mailbox
-from mailglass.inbound.providers import READERS
+from mailglass.inbound.readers import READERS
 from mailglass.webhook import BODY_BYTES_MAX, ProviderEvent, WebhookRequest
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -38,13 +38,18 @@ class Confirming(Receiving, Protocol):
         """Confirm what the request asks to confirm; tell whether it asked."""
 
 
+TenantOf: TypeAlias = Callable[[WebhookRequest], "str | None"]
+"""Tells whose mail a verified request reports on, None where it knows nobody."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """One address at which one provider reports on the mail of one tenant.
 
     It is called at ``/webhooks/<provider>/<name>``, or without its name where it is the provider's
-    only one. The tenant stands here and is never taken from a request. ``body_bytes_max`` bounds
-    what is read of one. With a ``mailbox`` what comes in is received mail, and no report.
+    only one. The tenant stands here, or a function of yours finds it once a request has verified;
+    it is never what a request says of itself. ``body_bytes_max`` bounds what is read of one. With a
+    ``mailbox`` what comes in is received mail, and no report.
 
     Raises:
         ConfigError: ``invalid`` for a name that cannot stand in an address.
@@ -53,7 +58,7 @@ class Endpoint:
 
     name: str
     adapter: Receiving = field(repr=False)
-    tenant_id: str
+    tenant_id: str | TenantOf
     body_bytes_max: int = BODY_BYTES_MAX
     mailbox: Mailbox | None = field(default=None, repr=False)
 
@@ -77,6 +82,27 @@ class Endpoint:
     def provider(self) -> str:
         """Return the provider's name."""
         return self.adapter.name
+
+    def tenant_of(self, request: WebhookRequest) -> str:
+        """Return whose mail a verified request reports on.
+
+        Raises:
+            TenancyError: ``webhook_tenant_unresolved`` when the endpoint's function knows nobody.
+
+        """
+        found = self.tenant_id if isinstance(self.tenant_id, str) else self.tenant_id(request)
+        if not found:
+            raise TenancyError(
+                "a webhook came for a tenant that nobody knows",
+                type=TenancyErrorType.WEBHOOK_TENANT_UNRESOLVED,
+                provider=self.provider,
+                reason=self.path,
+            )
+        return found
+
+    def is_of(self, tenant_id: str) -> bool:
+        """Tell whether what came in here before may have been this tenant's."""
+        return not isinstance(self.tenant_id, str) or self.tenant_id == tenant_id
 
     @property
     def path(self) -> str:

@@ -7,7 +7,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 from uuid import UUID
@@ -20,11 +20,12 @@ from mailglass.errors import (
     SendError,
     SignatureError,
     SignatureErrorType,
+    TenancyError,
 )
 from mailglass.ids import new_id
 from mailglass.inbound.mailbox import Mailbox
 from mailglass.inbound.message import InboundMessage
-from mailglass.inbound.providers import READERS
+from mailglass.inbound.readers import read_mails
 from mailglass.ledger.faults import DatabaseAwayError
 from mailglass.ledger.inbound import InboundStore
 from mailglass.ledger.rows import Pending
@@ -37,7 +38,14 @@ from mailglass.ledger.webhooks import (
     WebhookStore,
 )
 from mailglass.telemetry import Signal, report
-from mailglass.webhook import ProviderEvent, WebhookRequest, mapping, parse_json, text
+from mailglass.webhook import (
+    ProviderEvent,
+    WebhookRequest,
+    mapping,
+    parse_json,
+    raw_body_missing,
+    text,
+)
 from mailglass.webhooks import answers
 from mailglass.webhooks.answers import Answer
 from mailglass.webhooks.endpoint import Confirming, Endpoint
@@ -56,6 +64,7 @@ _READABLE: Final = frozenset(
 """SNS calls its JSON text/plain; some proxies leave the type out."""
 _CHARSET: Final = re.compile(r"charset\s*=\s*\"?([\w.:-]+)", re.IGNORECASE | re.ASCII)
 _CHARSETS: Final = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
+_LENGTH: Final = re.compile(r"[0-9]{1,12}")
 _KEPT_HEADERS: Final = (
     "content-type",
     "user-agent",
@@ -94,22 +103,24 @@ class Ingest:
         if turned_away is not None:
             return turned_away
         try:
+            _require_body(request)
             endpoint.adapter.verify(request)
             if isinstance(endpoint.adapter, Confirming) and endpoint.adapter.confirm(request):
                 return answers.taken()
             return self._kept(endpoint, request)
         except SignatureError as error:
             return _refused(endpoint, error)
-        except (ConfigError, SendError, DatabaseAwayError) as error:
+        except (ConfigError, SendError, TenancyError, DatabaseAwayError) as error:
             _say(Signal.WEBHOOK_FAILED, endpoint, error)
             return answers.busy(endpoint.provider)
 
     def _kept(self, endpoint: Endpoint, request: WebhookRequest) -> Answer:
-        incoming = _incoming(endpoint, request)
+        tenant_id = endpoint.tenant_of(request)
+        incoming = _incoming(endpoint, request, tenant_id)
         found = self.webhooks.receive(incoming)
         if found is None or found[1] is not ReceiptState.RECEIVED:
             return answers.taken()
-        return _answer(self.read(endpoint, request, found[0]))
+        return _answer(self.read(replace(endpoint, tenant_id=tenant_id), request, found[0]))
 
     def read(
         self,
@@ -121,19 +132,27 @@ class Ingest:
     ) -> tuple[Recorded, ...]:
         """Make what a kept request reports into events, or hand its mails to the endpoint's mailbox.
 
-        A request that cannot be read is dead. A mail that was handled is handled once more only
-        where that is asked for.
+        A request that cannot be read is dead. One whose mail could not be fetched now stays open:
+        the provider's repetition, the next reconciliation or a replay reads it again. A mail that
+        was handled is handled once more only where that is asked for.
+
+        Raises:
+            SendError: retryable, what the provider keeps of a mail could not be fetched.
+            ConfigError: the provider refuses the credentials.
+
         """
         try:
-            mails = READERS[endpoint.provider](request) if endpoint.mailbox else ()
+            mails = read_mails(endpoint.adapter, request) if endpoint.mailbox else ()
             events = () if endpoint.mailbox else endpoint.adapter.events(request)
-        except Exception as error:  # noqa: BLE001 - whatever a parser raises, the request is kept and told of
+        except Exception as error:
+            if _may_pass(error):
+                raise
             _say(Signal.WEBHOOK_DEAD, endpoint, error)
             reason = error.type.value if isinstance(error, MailglassError) else type(error).__name__
             self.webhooks.settle(receipt_id, ReceiptState.DEAD, reason.lower())
             return ()
         source = Source(
-            tenant_id=endpoint.tenant_id,
+            tenant_id=endpoint.tenant_of(request),
             provider=endpoint.provider,
             endpoint=endpoint.name,
             receipt_id=receipt_id,
@@ -195,6 +214,11 @@ def settle_unknown(webhooks: WebhookStore, recorded: Sequence[Recorded]) -> None
         webhooks.store.move_messages([Pending(id=one) for one in sorted(unknown)], REPORTED)
 
 
+def _may_pass(error: Exception) -> bool:
+    """Tell whether the same request may be read later."""
+    return isinstance(error, ConfigError) or (isinstance(error, SendError) and error.retryable)
+
+
 def _turned_away(endpoint: Endpoint, request: WebhookRequest) -> Answer | None:
     """Return the answer to what no provider sends, before anything of it is looked into."""
     if request.method in _CHECKS:
@@ -208,9 +232,25 @@ def _turned_away(endpoint: Endpoint, request: WebhookRequest) -> Answer | None:
     return None if _is_readable(request) else Answer(status=answers.UNSUPPORTED)
 
 
-def _is_whole(request: WebhookRequest) -> bool:
+def _require_body(request: WebhookRequest) -> None:
+    """Refuse a request whose body was read before it came here, as by a framework's form parser.
+
+    Raises:
+        ConfigError: ``webhook_raw_body_missing``.
+
+    """
+    if not request.body and _length_told(request):
+        raise raw_body_missing()
+
+
+def _length_told(request: WebhookRequest) -> int | None:
     told = request.headers.first("content-length")
-    return told is None or not told.isdecimal() or int(told) == len(request.body)
+    return int(told) if told is not None and _LENGTH.fullmatch(told) else None
+
+
+def _is_whole(request: WebhookRequest) -> bool:
+    told = _length_told(request)
+    return told is None or not request.body or told == len(request.body)
 
 
 def _is_readable(request: WebhookRequest) -> bool:
@@ -243,17 +283,17 @@ def _answer(recorded: Sequence[Recorded]) -> Answer:
     return answers.taken(counted[ReportStatus.RECORDED])
 
 
-def _incoming(endpoint: Endpoint, request: WebhookRequest) -> Incoming:
+def _incoming(endpoint: Endpoint, request: WebhookRequest, tenant_id: str) -> Incoming:
     digest = hashlib.sha256(request.body)
     own = _DELIVERY_IDS.get(endpoint.provider, _no_id)(request)
     return Incoming(
         id=new_id(),
-        tenant_id=endpoint.tenant_id,
+        tenant_id=tenant_id,
         provider=endpoint.provider,
         endpoint=endpoint.name,
         dedupe_key=f"id:{own}" if own else f"sha256:{digest.hexdigest()}",
         headers=[
-            (name, value[:_HEADER_CHARS_MAX])
+            (name, (text(value) or "")[:_HEADER_CHARS_MAX])
             for name in _KEPT_HEADERS
             for value in request.headers.all(name)
         ],
@@ -287,7 +327,7 @@ def _say(signal: Signal, endpoint: Endpoint, error: Exception) -> None:
     report(
         signal,
         level=logging.WARNING,
-        tenant_id=endpoint.tenant_id,
+        tenant_id=endpoint.tenant_id if isinstance(endpoint.tenant_id, str) else None,
         provider=endpoint.provider,
         error_type=kind,
     )

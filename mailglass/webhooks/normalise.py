@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from types import MappingProxyType
@@ -47,9 +48,8 @@ _REJECTIONS: Final = MappingProxyType(
 )
 """A provider that refuses a recipient for good tells why it does."""
 _FAILED_FOR_GOOD: Final = frozenset({EventType.BOUNCED, EventType.REJECTED})
-_WORD_CHARS_MAX: Final = 64
 _EVENT_ID_CHARS_MAX: Final = 512
-_PUNCTUATION: Final = frozenset("_.:/ -")
+_WORD: Final = re.compile(r"[\w.:/ -]{1,64}")
 
 
 def document_of(event: ProviderEvent, *, place: int, received_at: datetime) -> Document:
@@ -154,6 +154,4 @@ def _own_id(text: str) -> str | None:
 
 def _word(text: str | None) -> str | None:
     """Return a provider's word where the ledger may keep it: a word, and nothing like an address."""
-    if text is None or not 0 < len(text) <= _WORD_CHARS_MAX:
-        return None
-    return text if all(one.isalnum() or one in _PUNCTUATION for one in text) else None
+    return text if text is not None and _WORD.fullmatch(text) else None

@@ -9,8 +9,15 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from mailglass.errors import ConfigError
-from mailglass.ledger.webhooks import Orphan, Recorded, ReportStatus, Source, WebhookStore
+from mailglass.errors import ConfigError, SendError
+from mailglass.ledger.webhooks import (
+    Orphan,
+    ReceiptState,
+    Recorded,
+    ReportStatus,
+    Source,
+    WebhookStore,
+)
 from mailglass.telemetry import Signal, report
 from mailglass.webhooks.ingest import Ingest, settle_unknown
 from mailglass.webhooks.normalise import Document, linked
@@ -21,6 +28,8 @@ ORPHANS_KEPT_S: Final = 7 * 86_400.0
 GRACE_S: Final = 60.0
 """A request that is younger may still be in work."""
 EXPIRED: Final = "orphan_expired"
+UNREAD: Final = "never_read"
+"""A request whose mail could not be fetched for as long as an orphan is kept; a replay still reads it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,13 +44,15 @@ class Reconciled:
 
 
 def reconcile(ingest: Ingest, tenant_id: str | None = None) -> Reconciled:
-    """Link what waits for its delivery, give up what waited too long, finish what a crash left.
+    """Link what waits for its delivery, give up what waited too long, finish what was left open.
 
     Each link is an event of its own, ``reconciled``. Any number of processes may do it at once.
     """
     finished = sum(
         _finish(ingest, one) for one in ingest.webhooks.open_receipts(older_than_s=GRACE_S)
     )
+    for one in ingest.webhooks.open_receipts(older_than_s=ORPHANS_KEPT_S):
+        ingest.webhooks.settle(one, ReceiptState.DEAD, UNREAD)
     ended: dict[UUID, str | None] = {}
     seen, after = 0, None
     while page := ingest.webhooks.orphans(tenant_id, after):
@@ -63,7 +74,7 @@ def reconcile(ingest: Ingest, tenant_id: str | None = None) -> Reconciled:
 def _finish(ingest: Ingest, receipt_id: UUID) -> bool:
     try:
         return replay(ingest, receipt_id, is_again=False) is not None
-    except ConfigError as error:
+    except (ConfigError, SendError) as error:
         report(Signal.WEBHOOK_FAILED, level=logging.WARNING, error_type=error.type.value)
         return False
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from mailglass.errors import ConfigError, ConfigErrorType
@@ -38,14 +38,19 @@ def replay(
     if receipt is None:
         return None
     endpoint = ingest.endpoints.get(f"{receipt.provider}/{receipt.endpoint}")
-    if endpoint is None or endpoint.tenant_id != receipt.tenant_id:
+    if endpoint is None or not endpoint.is_of(receipt.tenant_id):
         raise ConfigError(
             "the endpoint that this receipt came in at is not configured",
             type=ConfigErrorType.MISSING,
             key="endpoints",
             hint="Configure the provider's adapter under the name that the receipt has.",
         )
-    recorded = ingest.read(endpoint, _request(receipt), receipt_id, is_again=is_again)
+    recorded = ingest.read(
+        replace(endpoint, tenant_id=receipt.tenant_id),
+        _request(receipt),
+        receipt_id,
+        is_again=is_again,
+    )
     after = ingest.webhooks.receipt(receipt_id)
     counts = Counter(one.status.value for one in recorded)
     return Replayed(

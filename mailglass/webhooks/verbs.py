@@ -70,6 +70,7 @@ class WebhookVerbs:
 
         Raises:
             ConfigError: ``missing`` when its endpoint is not configured.
+            SendError: retryable, when the provider could not be asked for what it keeps of a mail.
 
         """
         return replay(self.webhooks, receipt_id, tenant_id)

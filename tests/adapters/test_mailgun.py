@@ -286,10 +286,17 @@ def test_a_body_without_signature_is_refused(body: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("age_s", "passes"),
-    [(0, True), (8 * 3600 + 301, True), (30 * 86_400, True), (-299, True), (-301, False)],
+    [
+        (0, True),
+        (8 * 3600 + 301, True),
+        (86_000, True),
+        (86_800, False),
+        (-299, True),
+        (-301, False),
+    ],
 )
-def test_a_request_may_be_old_but_not_from_the_future(age_s: int, *, passes: bool) -> None:
-    """Mailgun repeats a request under its first timestamp; its token is what counts only once."""
+def test_a_request_may_be_as_old_as_mailgun_repeats_it(age_s: int, *, passes: bool) -> None:
+    """Under its first timestamp; a token that was caught is worth nothing later."""
     request = posted({"event": "delivered"}, at=NOW - timedelta(seconds=age_s))
     if passes:
         an_adapter().verify(request)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from mailglass.adapters.api import ApiAdapter
@@ -16,6 +18,7 @@ from mailglass.adapters.providers import (
     options,
     secret_values,
 )
+from mailglass.adapters.signatures import WebhookAuth
 from mailglass.adapters.smtp import SmtpAdapter
 from mailglass.errors import ConfigError, ConfigErrorType
 
@@ -41,7 +44,8 @@ def test_the_constructor_says_what_the_options_are() -> None:
     assert found["server_token"].kind.is_secret
     assert found["server_token"].is_required
     assert not found["message_stream"].is_required
-    assert found["webhook_tolerance_s"].kind.value == "seconds"
+    assert found["webhook_networks"].kind.value == "texts"
+    assert "webhook_tolerance_s" not in found
     assert not {"transport", "clock", "webhooks"} & set(found)
 
 
@@ -118,3 +122,30 @@ def test_secret_values_are_those_of_secret_options() -> None:
     """They are masked wherever they would be shown."""
     given = {"POSTMARK_SERVER_TOKEN": "t", "message_stream": "s", "webhook_secret": ["a:b", "c:d"]}
     assert secret_values("postmark", given) == {"t", "a:b", "c:d"}
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("postmark", "webhook_key"),
+        ("sparkpost", "webhook_key"),
+        ("brevo", "webhook_key"),
+        ("mailjet", "webhook_tolerance_s"),
+        ("amazon_ses", "webhook_key"),
+        ("sendgrid", "webhook_url"),
+    ],
+)
+def test_an_option_that_proves_nothing_is_refused(name: str, option: str) -> None:
+    """A key that is never looked at would only look safe."""
+    with pytest.raises(ConfigError) as caught:
+        build_offline(name, {option: "600"})
+    assert (caught.value.type, caught.value.key) == (ConfigErrorType.INVALID, option)
+
+
+@pytest.mark.parametrize(
+    "auth", [{"keys": ["k"]}, {"url": "https://a.example"}, {"tolerance_s": 9}]
+)
+def test_a_part_that_proves_nothing_is_refused_in_code_as_well(auth: dict[str, Any]) -> None:
+    """The same without settings."""
+    with pytest.raises(ConfigError, match="not checked with"):
+        PostmarkAdapter(server_token="token", webhooks=WebhookAuth(**auth))

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from mailglass.cli.webhooks import command
+from posted_webhooks import NOW, SPEAKERS, certificate
 
 BOUNCE = {
     "RecordType": "Bounce",
@@ -132,3 +133,27 @@ def test_a_wrong_option_is_misuse(tmp_path: Path, options: tuple[str, ...]) -> N
 def test_smtp_sends_no_webhooks(tmp_path: Path) -> None:
     """Nor do the file and the fake."""
     assert _inspect(tmp_path, provider="smtp").exit_code == 2
+
+
+def _sns(folder: Path, pem: bytes) -> Result:
+    """Inspect a genuine notification of Amazon's with a certificate in a file."""
+    speaker = next(one for one in SPEAKERS if one.name == "amazon_ses")
+    headers, body = speaker.of("0197a000-0000-7000-8000-00000000000a")
+    (folder / "sns.pem").write_bytes(pem)
+    topic = f"topic_arns={speaker.settings['topic_arns']}"
+    return _inspect(
+        folder, "--set", topic, "--certificate", str(folder / "sns.pem"),
+        provider="amazon_ses", headers=dict(headers), body=body.decode(), now=NOW.isoformat(),
+    )  # fmt: skip
+
+
+def test_a_notification_of_sns_is_verified_with_a_certificate_at_hand(tmp_path: Path) -> None:
+    """Nothing is fetched: the file has what the request's address would have."""
+    told = _sns(tmp_path, certificate("sns", "sns"))
+    assert (told.exit_code, json.loads(told.output)["verified"]) == (0, True)
+
+
+def test_another_certificate_proves_nothing(tmp_path: Path) -> None:
+    """The file is what is believed, and so it must be the right one."""
+    assert _sns(tmp_path, certificate("other", "other")).exit_code == 1
+    assert _sns(tmp_path, b"no certificate").exit_code == 1

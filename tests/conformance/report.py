@@ -17,6 +17,7 @@ from recorded import (
     written,
     written_differences,
 )
+from recorded_inbound import inbound_cases, inbound_differences
 
 Result = tuple[str, str, bool]
 
@@ -41,10 +42,12 @@ def _row(name: str, results: Iterable[Result]) -> None:
 
 
 def main() -> None:
-    """Print the three tables."""
+    """Print the four tables."""
     _row("written webhooks", [(p, "", not written_differences(p, c)) for p, c in written()])
     hooks = cases("webhook_cases.json")
     _row("recorded webhooks", [(c["esp"], c["id"], not webhook_differences(c)) for c in hooks])
+    mails = [one for one in inbound_cases() if one["category"] != "error_500"]
+    _row("recorded received mail", [(c["esp"], c["id"], not inbound_differences(c)) for c in mails])
     sends = [(case, send_differences(case)) for case in cases("send_cases.json")]
     compared = [(c["esp"], c["id"], not found) for c, found in sends if found is not None]
     _row("recorded messages", compared)

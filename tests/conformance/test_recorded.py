@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from recorded import cases, corpus, deviations, send_differences, webhook_differences
+from recorded_inbound import inbound_cases, inbound_differences
 
 _WEBHOOKS: list[Any] = cases("webhook_cases.json")
 _SENDS: list[Any] = cases("send_cases.json")
+_MAILS: list[Any] = inbound_cases()
 _KNOWN = deviations()
 
 
@@ -34,6 +36,15 @@ def test_a_recorded_webhook_reads_as_recorded(case: dict[str, Any] | None) -> No
         assert corpus() is None
         return
     _as_expected(case, webhook_differences(case))
+
+
+@pytest.mark.parametrize("case", _MAILS or [None], ids=_ids(_MAILS) or ["none"])
+def test_a_recorded_mail_reads_as_recorded(case: dict[str, Any] | None) -> None:
+    """Whole, with its files, whoever handed it over; or its deviation is written down."""
+    if case is None:
+        assert corpus() is None
+        return
+    _as_expected(case, inbound_differences(case))
 
 
 @pytest.mark.parametrize("case", _SENDS or [None], ids=_ids(_SENDS) or ["none"])

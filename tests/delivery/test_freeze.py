@@ -57,7 +57,10 @@ def _back(message: Message) -> Message:
             "text": None,
             "subject": "",
             "stored_template": StoredTemplate(
-                id="t", per_recipient={"zoe@mail.example": {"n": {"m": [1]}}}
+                id="t",
+                per_recipient={"zoe@mail.example": {"n": {"m": [1]}}},
+                own_metadata={"zoe@mail.example": {"order": "7"}},
+                own_headers={"zoe@mail.example": {"X-Ref": "8"}},
             ),
         },
     ],

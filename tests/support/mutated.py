@@ -137,7 +137,7 @@ def finding(provider: str, seed: int) -> str | None:
     """Return what a mutated request of the provider did that none may do; None when nothing."""
     chance = random.Random(f"{provider} {seed}")  # noqa: S311 - repeatable on purpose
     subject = chance.choice(subjects()[provider])
-    request = _mutated(subject.request, chance)
+    request = mutated(subject.request, chance)
     try:
         fault = _fault(subject.hooks, request)
     except Exception as error:  # noqa: BLE001 - any other error is what is looked for
@@ -188,7 +188,8 @@ def _is_encodable(text: str) -> bool:
     return not any("\ud800" <= char <= "\udfff" for char in text)
 
 
-def _mutated(request: WebhookRequest, chance: random.Random) -> WebhookRequest:
+def mutated(request: WebhookRequest, chance: random.Random) -> WebhookRequest:
+    """Return the request, spoiled in one to three ways."""
     for _ in range(chance.randint(1, _WAYS_MAX)):
         way = chance.choices(tuple(_WAYS), tuple(_WAYS.values()))[0]
         request = way(request, chance)
@@ -198,13 +199,13 @@ def _mutated(request: WebhookRequest, chance: random.Random) -> WebhookRequest:
 def _with_odd_value(request: WebhookRequest, chance: random.Random) -> WebhookRequest:
     """Put a value of another type in the place of any one in the document, or take one away."""
     document, written_back = _document(request)
-    sites = list(_sites(document))
-    if not sites:
+    places = list(sites(document))
+    if not places:
         return request
-    path = chance.choice(sites)
+    path = chance.choice(places)
     is_taken_away = chance.random() < 0.15 and path and isinstance(path[-1], str)
     value = _GONE if is_taken_away else chance.choice(_ODD_VALUES)
-    return replace(request, body=written_back(_replaced(document, path, value)))
+    return replace(request, body=written_back(replaced(document, path, value)))
 
 
 def _document(request: WebhookRequest) -> tuple[Any, Callable[[Any], bytes]]:
@@ -228,31 +229,33 @@ def _parsed(text: str | bytes) -> Any:
         return None
 
 
-def _sites(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+def sites(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the way to every value of a document, also into a text that is JSON itself."""
     yield path
     if isinstance(value, dict):
         for key, one in value.items():
-            yield from _sites(one, (*path, key))
+            yield from sites(one, (*path, key))
     elif isinstance(value, list):
         for number, one in enumerate(value):
-            yield from _sites(one, (*path, number))
+            yield from sites(one, (*path, number))
     elif isinstance(value, str) and value[:1] in {"{", "["}:
         inner = _parsed(value)
         if inner is not None:
-            yield from _sites(inner, (*path, _INSIDE))
+            yield from sites(inner, (*path, _INSIDE))
 
 
-def _replaced(value: Any, path: tuple[Any, ...], new: Any) -> Any:
+def replaced(value: Any, path: tuple[Any, ...], new: Any) -> Any:
+    """Return a document with another value at the end of the way."""
     if not path:
         return None if new is _GONE else new
     step, *rest = path
     if step is _INSIDE:
-        return json.dumps(_replaced(json.loads(value), tuple(rest), new))
+        return json.dumps(replaced(json.loads(value), tuple(rest), new))
     copy = dict(value) if isinstance(value, dict) else list(value)
     if new is _GONE and not rest:
         del copy[step]
     else:
-        copy[step] = _replaced(value[step], tuple(rest), new)
+        copy[step] = replaced(value[step], tuple(rest), new)
     return copy
 
 

@@ -17,7 +17,7 @@ from mailglass.webhook import HeaderMap
 from mailglass.webhooks.answers import Answer
 from mailglass.webhooks.endpoint import Endpoint
 from mailglass.webhooks.normalise import document_of
-from webhook_requests import bounced, delivered, hooked, postmark, request, sendgrid_event
+from webhook_requests import BASIC, bounced, delivered, hooked, postmark, request, sendgrid_event
 
 
 def _take(mail: Mailglass, body: object, path: str = "postmark") -> Answer:
@@ -284,3 +284,16 @@ def test_dispatch_states_are_left_alone(database_url: str) -> None:
         now = mail.delivery(sent.id)
     assert now is not None
     assert (now.state, now.outcome) == (DispatchState.SENT, Outcome.HARD_BOUNCED)
+
+
+def test_a_header_that_no_database_takes_is_kept_as_far_as_it_can_be(database_url: str) -> None:
+    """A server may hand over bytes that are no text; the request is genuine all the same."""
+    headers = [
+        ("Authorization", BASIC),
+        ("Content-Type", "application/json"),
+        ("User-Agent", "a\x00\udcff"),
+    ]
+    with hooked(database_url) as mail:
+        answer = mail.ingest("postmark", request(delivered(None), headers=HeaderMap(headers)))
+    assert answer.status == 200
+    assert count(database_url, "webhook_receipts") == 1

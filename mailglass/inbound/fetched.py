@@ -1,0 +1,187 @@
+"""Providers that hand over less than the mail: what they leave out is fetched through their API.
+
+The request says what there is, never where it lies: addresses are made from the adapter's own
+settings, or come from the answer of its API.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any, Final
+from urllib.parse import quote
+
+from mailglass.inbound.fields import bare_address, header_pairs, number_of, whole_text
+from mailglass.inbound.message import InboundAttachment, InboundMessage, bare_name, from_mime
+from mailglass.webhook import (
+    WebhookRequest,
+    from_iso,
+    malformed,
+    mapping,
+    parse_json,
+    sequence,
+    text,
+    texts,
+)
+
+Fetch = Callable[[str], bytes]
+"""Returns what lies at a path of the provider's API, or where an answer of it says."""
+Fetching = Callable[[WebhookRequest, Fetch], tuple[InboundMessage, ...]]
+FETCHES_MAX: Final = 100
+"""Fetches for one request."""
+FETCHED_BYTES_MAX: Final = 50 * 1024 * 1024
+"""Bytes fetched for one request, all attachments of all its mails together."""
+_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_TOKEN: Final = re.compile(r"[!-~]{1,2000}")
+_ANY_TYPE: Final = "application/octet-stream"
+
+
+class _Bounded:
+    """Fetches for one request until a bound is met."""
+
+    def __init__(self, fetch: Fetch, *, provider: str) -> None:
+        self._fetch = fetch
+        self._provider = provider
+        self._count = 0
+        self._bytes = 0
+
+    def __call__(self, address: str) -> bytes:
+        self._count += 1
+        if self._count > FETCHES_MAX:
+            raise malformed(self._provider, "too many attachments")
+        content = self._fetch(address)
+        self._bytes += len(content)
+        if self._bytes > FETCHED_BYTES_MAX:
+            raise malformed(self._provider, "attachments too large")
+        return content
+
+
+def brevo(request: WebhookRequest, fetch: Fetch) -> tuple[InboundMessage, ...]:
+    """Read parsed mails; each attachment is fetched by its token.
+
+    https://developers.brevo.com/docs/inbound-parse-webhooks
+    """
+    told = mapping(parse_json(request.body, provider="brevo"))
+    if not isinstance(told.get("items"), list):
+        raise malformed("brevo", "items")
+    bounded = _Bounded(fetch, provider="brevo")
+    return tuple(_of_brevo(mapping(item), bounded) for item in sequence(told["items"]))
+
+
+def _of_brevo(item: dict[str, Any], fetch: Fetch) -> InboundMessage:
+    found = InboundMessage(
+        provider="brevo",
+        provider_message_id=next(iter(texts(item.get("Uuid"))), None),
+        headers=header_pairs(item.get("Headers")),
+        text=whole_text(item.get("RawTextBody")),
+        html=whole_text(item.get("RawHtmlBody")),
+        reply_text=whole_text(item.get("ExtractedMarkdownMessage")),
+        spam_score=number_of(item.get("SpamScore")),
+        attachments=tuple(
+            _of_brevo_file(mapping(one), fetch) for one in sequence(item.get("Attachments"))
+        ),
+    )
+    recipient = bare_address(found.header("Delivered-To"))
+    return replace(
+        found,
+        envelope_sender=bare_address(found.header("Return-Path")),
+        envelope_recipients=(recipient,) if recipient else (),
+    )
+
+
+def _of_brevo_file(one: dict[str, Any], fetch: Fetch) -> InboundAttachment:
+    token = one.get("DownloadToken")
+    if not isinstance(token, str) or _TOKEN.fullmatch(token) is None:
+        raise malformed("brevo", "download token")
+    content_id = text(one.get("ContentID"))
+    return InboundAttachment(
+        filename=bare_name(text(one.get("Name"))),
+        content_type=text(one.get("ContentType")) or _ANY_TYPE,
+        content=fetch(f"/inbound/attachments/{quote(token, safe='')}"),
+        content_id=content_id,
+        is_inline=content_id is not None,
+    )
+
+
+def resend(request: WebhookRequest, fetch: Fetch) -> tuple[InboundMessage, ...]:
+    """Read the mail that ``email.received`` names: raw where Resend keeps it so, else in its parts.
+
+    https://resend.com/docs/api-reference/emails/retrieve-received-email
+    """
+    event = mapping(parse_json(request.body, provider="resend"))
+    known_as = _id_in(mapping(event.get("data")).get("email_id"))
+    if event.get("type") != "email.received" or known_as is None:
+        raise malformed("resend", "not a received mail")
+    bounded = _Bounded(fetch, provider="resend")
+    path = f"/emails/receiving/{known_as}"
+    told = mapping(parse_json(bounded(f"{path}?html_format=cid"), provider="resend"))
+    raw = mapping(told.get("raw")).get("download_url")
+    found = (
+        from_mime(bounded(raw), provider="resend")
+        if isinstance(raw, str)
+        else _of_resend(told, path, bounded)
+    )
+    received_at = from_iso(told.get("created_at")) or from_iso(event.get("created_at"))
+    return (replace(found, provider_message_id=known_as, received_at=received_at),)
+
+
+def _of_resend(told: dict[str, Any], path: str, fetch: Fetch) -> InboundMessage:
+    given = header_pairs(told.get("headers"))
+    shown = (
+        ("From", text(told.get("from"))),
+        *((name, ", ".join(texts(told.get(name.lower())))) for name in ("To", "Cc", "Bcc")),
+        ("Reply-To", ", ".join(texts(told.get("reply_to")))),
+        ("Subject", text(told.get("subject"))),
+        ("Message-ID", text(told.get("message_id"))),
+    )
+    return InboundMessage(
+        provider="resend",
+        headers=(*_missing(shown, given), *given),
+        text=whole_text(told.get("text")),
+        html=whole_text(told.get("html")),
+        attachments=tuple(
+            _of_resend_file(mapping(one), path, fetch) for one in sequence(told.get("attachments"))
+        ),
+    )
+
+
+def _missing(
+    shown: Iterable[tuple[str, str | None]], given: tuple[tuple[str, str], ...]
+) -> tuple[tuple[str, str], ...]:
+    """Return the fields that have a value and are not among the headers."""
+    known = {name.lower() for name, _ in given}
+    return tuple((name, one) for name, one in shown if one and name.lower() not in known)
+
+
+def _of_resend_file(one: dict[str, Any], path: str, fetch: Fetch) -> InboundAttachment:
+    content_id = bare_address(text(one.get("content_id")))
+    return InboundAttachment(
+        filename=bare_name(text(one.get("filename"))),
+        content_type=text(one.get("content_type")) or _ANY_TYPE,
+        content=fetch(_where(one, path, fetch)),
+        content_id=content_id,
+        is_inline=one.get("content_disposition") == "inline",
+    )
+
+
+def _where(one: dict[str, Any], path: str, fetch: Fetch) -> str:
+    """Return where an attachment lies; its own page of the API tells where the mail does not."""
+    known_as = _id_in(one.get("id"))
+    told = one
+    if "download_url" not in one and known_as is not None:
+        answer = fetch(f"{path}/attachments/{known_as}")
+        told = mapping(parse_json(answer, provider="resend"))
+    url = told.get("download_url")
+    if not isinstance(url, str) or url.startswith("/"):
+        raise malformed("resend", "attachment")
+    return url
+
+
+def _id_in(value: Any) -> str | None:
+    return value if isinstance(value, str) and _ID.fullmatch(value) else None
+
+
+FETCHED: Final[Mapping[str, Fetching]] = MappingProxyType({"brevo": brevo, "resend": resend})
+"""The reader of each provider that leaves something to be fetched, by its name."""
