@@ -164,7 +164,11 @@ def test_a_bad_token_changes_nothing(subject: str, reason: str | None) -> None:
     assert reason is None or told == reason
 
 
-@pytest.mark.parametrize("subject", [TOKEN, f"  {TOKEN}  ", f"[EXTERNAL] {TOKEN}", f"Re: {TOKEN}"])
+@pytest.mark.parametrize(
+    "subject",
+    [TOKEN, f"  {TOKEN}  ", f"[EXTERNAL] {TOKEN}", f"Re: {TOKEN}"],
+    ids=["alone", "spaced", "marked", "replied"],  # a token is another one in each process
+)
 def test_a_token_is_found_behind_the_marks_of_mail_servers(subject: str) -> None:
     """A gateway that writes into subjects keeps nobody on a list."""
     assert _handled(subject) == ([DELIVERY], "unsubscribed")
