@@ -17,6 +17,7 @@ from mailglass.clock import boot_seconds
 from mailglass.deliveries import DispatchState
 from mailglass.delivery.batch import known_suppressions
 from mailglass.delivery.call import call, same_for_all, verdict_of_refusal
+from mailglass.delivery.evidence import left_out
 from mailglass.delivery.gate import FREE, Gate, Pass, put_off
 from mailglass.delivery.outcome import Jitter, Settlement, counts_as_attempt, given_back, settle
 from mailglass.delivery.redirect import Redirect
@@ -31,6 +32,7 @@ from mailglass.delivery.steering import (
     passed_on,
     routing_after,
     set_out,
+    spread_s,
     written,
 )
 from mailglass.delivery.thaw import as_checked
@@ -44,7 +46,7 @@ from mailglass.errors import (
     SendError,
     SendErrorType,
 )
-from mailglass.ledger.faults import DatabaseAwayError
+from mailglass.ledger.faults import DatabaseAwayError, persistently
 from mailglass.ledger.features import SendingSwitch
 from mailglass.ledger.rows import Claim, Routing
 from mailglass.ledger.store import Store
@@ -67,8 +69,6 @@ _FRESH_S: Final = 1.0
 """How long an answer about suppressions may be old when the bytes leave."""
 _LIMITS_AWAY_S: Final = 1.0
 """How long a mail waits when nobody can tell whether its turn has come."""
-_WRITES_MAX: Final = 3
-"""How often an attempt's verdicts are written before a cut connection is told."""
 
 
 Refusals: TypeAlias = Callable[[Sequence[str], Stream], Sequence[Suppression]]
@@ -189,10 +189,30 @@ class Dispatcher:
         too long is given back: its lease might end before the adapter does. ``suppressions`` answers
         what was asked together with the claim; after a second it is asked anew. ``turn`` is what came
         of the limits then; a mail whose turn has not come goes back and is due when it comes. Which
-        adapter it goes by is decided last, and committed before any byte leaves.
+        adapter it goes by is decided last, and committed before any byte leaves. A recipient whose
+        mail the provider has, or may have under a key that it forgot meanwhile, is left out.
         """
         if self.switch.is_off(claim.tenant_id, claim.stream):
             return released(claim, "sending_off")
+        try:
+            unsure = self._left_out(claim)
+        except DatabaseAwayError as error:
+            return released(claim, "database_away", due_at=_unknown_turn(claim, error).at)
+        names = {str(one.delivery_id) for one in unsure}
+        rest = tuple(one for one in claim.recipients if str(one["delivery_id"]) not in names)
+        if not rest:
+            return Attempt(claim=claim, provider=None, verdicts=unsure)
+        ended = self._attempt(replace(claim, recipients=rest), suppressions, turn)
+        return _with_the_rest(ended, claim, unsure) if unsure else ended
+
+    def _left_out(self, claim: Claim) -> tuple[Verdict, ...]:
+        try:
+            adapter = self.adapter_named(claim.adapter_ref)
+        except ConfigError:  # it leaves nothing then, or another one that the attempt chooses
+            return left_out(self.store, claim, None)
+        return left_out(self.store, claim, adapter.capabilities.idempotency_window_s)
+
+    def _attempt(self, claim: Claim, suppressions: Refusals | None, turn: Pass | None) -> Attempt:
         hope = self._hope(claim)
         if hope.adapter_ref is None:
             return _kept_back(claim, hope)
@@ -222,14 +242,17 @@ class Dispatcher:
         """Return the adapter that the claim will probably go by."""
         if self.router is None:
             return Choice(adapter_ref=claim.adapter_ref, routing=claim.routing)
-        return self.router.choose(claim, lease_s=None)
+        return self.router.choose(claim, rests=self._rests)
+
+    def _rests(self, adapter_ref: str) -> bool:
+        return self.gate is not None and self.gate.rests(adapter_ref)
 
     def _steered(self, claim: Claim, aimed_ref: str) -> Attempt:
         """Choose the adapter, write that down, and call it; the limits were asked for ``aimed_ref``."""
         if self.router is None:
             return self._called(claim, self._hope(claim))
         lease_s = CLAIM_WAIT_S_MAX + self.lease_s * len(claim.recipients)
-        choice = self.router.choose(claim, lease_s=lease_s)
+        choice = self.router.choose(claim, rests=self._rests, lease_s=lease_s, aimed_ref=aimed_ref)
         if choice.adapter_ref is None:
             return _kept_back(claim, choice)
         steered = written(self.router, claim, choice)
@@ -257,7 +280,7 @@ class Dispatcher:
     def finalize(self, attempts: Sequence[Attempt]) -> None:
         """Write what came of attempts, all in one statement."""
         rows = [self._row(one) for one in attempts]
-        states = _persistently(partial(self.store.finalize_attempts, rows))
+        states = persistently(partial(self.store.finalize_attempts, rows))
         for one in attempts:
             _report(one, states.get(one.claim.message_id))
         # What was sent is written first: losing that would be worse than losing a suppression.
@@ -312,8 +335,7 @@ class Dispatcher:
             ids = [UUID(one["delivery_id"]) for one in claim.recipients]
             if choice is None:
                 return [given_back(one, attempt.released) for one in ids]
-            # Spread over twice the wait, so that not all of them come with the probe.
-            wait_s = choice.wait_s + self.jitter(choice.wait_s)
+            wait_s = spread_s(choice.wait_s, claim.expires_in_s, self.jitter)
             return [kept_back(one, wait_s) for one in ids]
         return [
             (passed_on(one) if attempt.goes_on else None)
@@ -416,6 +438,22 @@ def _waits_for(attempt: Attempt) -> str | None:
     return attempt.claim.adapter_ref if is_refused else attempt.choice.waits_for
 
 
+def _with_the_rest(ended: Attempt, claim: Claim, unsure: tuple[Verdict, ...]) -> Attempt:
+    """Return an attempt that left some recipients out as one of all; no other adapter has its turn."""
+    if ended.released is not None:
+        return replace(ended, claim=_steered_as(claim, ended.claim))
+    return replace(
+        ended,
+        claim=_steered_as(claim, ended.claim),
+        verdicts=(*ended.verdicts, *unsure),
+        next_ref=None,
+    )
+
+
+def _steered_as(claim: Claim, steered: Claim) -> Claim:
+    return replace(claim, adapter_ref=steered.adapter_ref, routing=steered.routing)
+
+
 def _kept_back(claim: Claim, choice: Choice) -> Attempt:
     return replace(released(claim, BREAKER_OPEN), choice=choice, error=kept_back_error(choice))
 
@@ -438,18 +476,3 @@ def _report(attempt: Attempt, state: DispatchState | None) -> None:
         state=state.value if state else None,
         attempt=claim.attempt,
     )
-
-
-def _persistently(
-    write: Callable[[], Mapping[UUID, DispatchState]],
-) -> Mapping[UUID, DispatchState]:
-    """Write again over another connection when one was cut: the fencing tokens make that safe.
-
-    Where the first writing took place after all, the second finds nothing left to settle.
-    """
-    for _ in range(_WRITES_MAX - 1):
-        try:
-            return write()
-        except DatabaseAwayError:
-            continue
-    return write()

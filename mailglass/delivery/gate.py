@@ -32,6 +32,8 @@ RETAKES_MAX: Final = 5
 """How often a pass that was used too late is asked for anew before the mail goes back."""
 PAUSE_S: Final = 1.0
 """How long a provider rests that says there was too much and not how long to wait."""
+REST_S: Final = 30.0
+"""A provider that wants to be left alone for longer is passed over while a route has another."""
 _PACE_KEPT_S: Final = 0.25
 """How old may be what is known of an adapter that no limit is about."""
 FORGET_EVERY_S: Final = 3600.0
@@ -137,6 +139,18 @@ class Gate:
                 return turn
             turn = self.passes_of([claim])[claim.message_id]
         return put_off(self.now())
+
+    def rests(self, adapter_ref: str) -> bool:
+        """Tell whether an adapter's provider wants to be left alone for so long that another may serve.
+
+        While the database is away, what was known last holds.
+        """
+        try:
+            self._look_at({adapter_ref})
+        except DatabaseAwayError as error:
+            name = type(error).__name__
+            report(Signal.DATABASE_AWAY, level=logging.WARNING, error_type=name)
+        return self._paused_until(adapter_ref) - self.now() > REST_S
 
     def learnt(self, claim: Claim, verdicts: tuple[Verdict, ...]) -> tuple[Verdict, ...]:
         """Slow all workers down where the provider says that it was too much, and return the verdicts.

@@ -22,10 +22,13 @@ from mailglass.tenancy import Tenancy
 
 _REFUSED: Final = "refused"
 _BREAKER_OPEN: Final = "breaker_open"
+_RESTS: Final = "rests"
 _FAILS_OVER: Final = frozenset({FailureClass.NOT_SENT, FailureClass.CONFIGURATION})
 """Nothing was accepted and another provider may take it; no other class allows a second one to try."""
 _SAME_KEY_RUNS: Final = "http 409"
 """Another request with our key is still at work at this provider, so it may yet accept the mail."""
+_DOWN: Final = re.compile(r"http 5\d\d\b")
+"""Trouble on the provider's own side, also where it tells how long to wait (RFC 9110 §15.6.4)."""
 _OF_THE_MAILBOX: Final = re.compile(r"\d{3} \d\.[12]\.\d{1,3}\b")
 """Enhanced codes that speak of an address or mailbox (RFC 3463 §3.2, §3.3), not of the provider."""
 
@@ -44,10 +47,16 @@ def end_of_call(verdicts: Sequence[Verdict]) -> CallEnd:
         return CallEnd.REFUSED
     if classes & {None, FailureClass.PERMANENT, FailureClass.SUPPRESSED}:
         return CallEnd.PASSED
-    is_answer = all(
-        one.retry_after_s is not None or _OF_THE_MAILBOX.match(one.code or "") for one in verdicts
-    )
+    is_answer = all(map(_says_that_it_works, verdicts))
     return CallEnd.NEUTRAL if is_answer else CallEnd.FAILED
+
+
+def _says_that_it_works(verdict: Verdict) -> bool:
+    """Tell whether a refusal for now is a rate limit or about a mailbox; 503 with a time is neither."""
+    code = verdict.code or ""
+    if _DOWN.match(code):
+        return False
+    return verdict.retry_after_s is not None or _OF_THE_MAILBOX.match(code) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,18 +190,35 @@ class Router:
                     found[claim.message_id] = Choice(adapter_ref=first, routing=Routing.FREE)
         return found
 
-    def choose(self, claim: Claim, *, lease_s: float | None) -> Choice:
+    def choose(
+        self,
+        claim: Claim,
+        *,
+        rests: Callable[[str], bool],
+        lease_s: float | None = None,
+        aimed_ref: str | None = None,
+    ) -> Choice:
         """Choose who carries a claimed message now; ``lease_s`` is how long a probe may take.
 
-        With no lease it only tells who might, and takes no probe.
+        With no lease it only tells who might, and takes no probe. One is taken for ``aimed_ref``
+        alone, whose limits were asked: another's might keep the mail back, and the probe be lost.
+        ``rests`` tells which adapter was asked to be left alone for long: a mail that nobody refused
+        goes by another meanwhile.
 
         A message whose adapter may have accepted it has no choice.
         """
         waits: dict[str, float] = {}
-        for ref in self._candidates(claim):
-            admitted = self.breakers.admit(claim.tenant_id, ref, lease_s=lease_s)
-            if admitted.is_admitted:
-                return self._taken(claim, ref, is_probe=admitted.is_probe)
+        candidates = self._candidates(claim)
+        if claim.routing is Routing.FREE and len(candidates) > 1:
+            candidates = tuple(sorted(candidates, key=rests))  # the awake first, in their order
+        for ref in candidates:
+            may_probe = aimed_ref in {None, ref}
+            admitted = self.breakers.admit(
+                claim.tenant_id, ref, lease_s=lease_s if may_probe else None
+            )
+            is_open_to_it = may_probe or self.breakers.is_closed(claim.tenant_id, ref)
+            if admitted.is_admitted and is_open_to_it:
+                return self._taken(claim, ref, is_probe=admitted.is_probe, rests=rests)
             waits[ref] = admitted.wait_s
         soonest = min(waits, key=lambda ref: waits[ref])
         return Choice(
@@ -216,13 +242,16 @@ class Router:
         begin = order.index(claim.adapter_ref) + (claim.routing is Routing.AFTER)
         return order[begin:] + order[:begin]
 
-    def _taken(self, claim: Claim, ref: str, *, is_probe: bool) -> Choice:
+    def _taken(
+        self, claim: Claim, ref: str, *, is_probe: bool, rests: Callable[[str], bool]
+    ) -> Choice:
         order = self.order(claim.tenant_id, claim.stream, claim.message_id)
         is_free = claim.routing is Routing.FREE
         expected = order[0] if is_free else claim.adapter_ref
         departure: dict[str, Json] | None = None
         if ref != expected:
-            reason = _REFUSED if claim.routing is Routing.AFTER else _BREAKER_OPEN
+            kept_away = _RESTS if is_free and rests(expected) else _BREAKER_OPEN
+            reason = _REFUSED if claim.routing is Routing.AFTER else kept_away
             departure = {"from": expected, "to": ref, "reason": reason}
         routing = Routing.AT if claim.routing is Routing.AFTER else claim.routing
         return Choice(adapter_ref=ref, routing=routing, is_probe=is_probe, departure=departure)

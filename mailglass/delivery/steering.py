@@ -10,7 +10,7 @@ from uuid import UUID
 
 from mailglass.deliveries import DispatchState
 from mailglass.delivery.breakers import Call
-from mailglass.delivery.outcome import Settlement, given_back
+from mailglass.delivery.outcome import Jitter, Settlement, given_back
 from mailglass.delivery.routing import Choice, Router, end_of_call, fails_over
 from mailglass.envelope import Verdict
 from mailglass.errors import FailureClass, Json, SendError, SendErrorType
@@ -91,6 +91,17 @@ def passed_on(verdict: Verdict) -> Settlement | None:
     )
 
 
+def spread_s(wait_s: float, expires_in_s: float | None, jitter: Jitter) -> float:
+    """Return when mail that waits for a breaker is due: not all of it together with the probe.
+
+    It is spread over twice the wait, or over half of what is left until the mail's time is over.
+    """
+    late_s = jitter(wait_s)
+    if expires_in_s is not None and expires_in_s > wait_s:
+        late_s = min(late_s, (expires_in_s - wait_s) / 2)
+    return wait_s + late_s
+
+
 def kept_back(delivery_id: UUID, wait_s: float) -> Settlement:
     """Return what is written for a delivery that waits for a breaker; nothing was tried."""
     given = given_back(delivery_id, BREAKER_OPEN)
@@ -110,13 +121,20 @@ def kept_back_error(choice: Choice) -> SendError:
 def routing_after(claim: Claim, verdicts: Sequence[Verdict], following: str | None) -> Routing:
     """Return whose turn it is after an attempt by an adapter.
 
-    What may have been accepted stays with its adapter, whatever becomes of the other recipients.
+    What may have been accepted, or may yet be, stays with its adapter, whatever becomes of the other
+    recipients.
     """
-    if claim.routing is Routing.FIXED or any(
-        one.failure_class is FailureClass.UNKNOWN for one in verdicts
-    ):
+    if claim.routing is Routing.FIXED or any(map(_is_bound, verdicts)):
         return Routing.FIXED
     return Routing.FREE if following is None else Routing.AFTER
+
+
+def _is_bound(verdict: Verdict) -> bool:
+    """Tell whether an adapter may have a recipient's mail, or still works on a request for it."""
+    is_tried_again = verdict.failure_class in _TRIED_AGAIN
+    return verdict.failure_class is FailureClass.UNKNOWN or (
+        is_tried_again and not fails_over(verdict)
+    )
 
 
 def about(

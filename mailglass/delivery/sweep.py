@@ -100,7 +100,7 @@ class Sweeper:
         )
 
     def _settle_unknowns(self) -> dict[str, int]:
-        moves: dict[str, list[Pending]] = {"quarantined": [], "requeued": [], "given_up": []}
+        moves: dict[str, list[Pending]] = {name: [] for name in _OUT_OF_UNKNOWN}
         found, ended = 0, []
         for one in self.store.unknown_messages(limit=BATCH_MAX):
             if one.abandoned >= ABANDONED_MAX:
@@ -111,13 +111,15 @@ class Sweeper:
                 ended.append(one)
             elif (known := self._accepted(one)) is not None:
                 found += len(self._move([one], _found(known))) if known else 0
-                moves["requeued"] += [] if known else [one]
+                moves["not_found"] += [] if known else [one]
             elif one.unknown_for_s >= PARK_AFTER_S:
                 moves["given_up"].append(one)
         self._move(ended, _OWNER_GONE)
-        return {"found": found} | {
+        moved = {
             name: len(self._move(waiting, _OUT_OF_UNKNOWN[name])) for name, waiting in moves.items()
         }
+        moved["requeued"] += moved.pop("not_found")
+        return {"found": found} | moved
 
     def _provider_knows_the_key(self, one: Pending) -> bool:
         """Tell whether a second attempt would get the provider's first answer."""
@@ -203,6 +205,8 @@ _OWNER_GONE: Final = Move(
 _OUT_OF_UNKNOWN: Final = {
     "quarantined": _out_of_unknown(DispatchState.FAILED, EventType.QUARANTINED, "poison"),
     "requeued": _out_of_unknown(DispatchState.QUEUED, EventType.REQUEUED, "safe_to_repeat"),
+    # Another word than above: that one holds inside the window of the provider's key and no longer.
+    "not_found": _out_of_unknown(DispatchState.QUEUED, EventType.REQUEUED, "not_found"),
     "given_up": _out_of_unknown(
         DispatchState.UNKNOWN_FINAL, EventType.UNKNOWN_FINAL, "no_evidence"
     ),

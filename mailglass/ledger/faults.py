@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, TypeVar
 
 import psycopg
 
@@ -21,10 +21,32 @@ from mailglass.errors import (
 DatabaseAwayError = psycopg.OperationalError
 """Is raised, as psycopg's own, when the database cannot be reached or cut the connection."""
 
+WRITES_MAX: Final = 3
+"""How often something is written before a cut connection is told."""
+
 LEDGER_CHANGE: Final = "45A01"
 LEDGER_DDL: Final = "45A02"
 WRONG_TRANSITION: Final = "45A03"
 INSUFFICIENT_PRIVILEGE: Final = "42501"
+
+_Answer = TypeVar("_Answer")
+
+
+def persistently(write: Callable[[], _Answer]) -> _Answer:
+    """Write again over another connection when one was cut; only for what may be written twice.
+
+    Where the first writing of verdicts took place after all, the second finds nothing left to settle.
+
+    Raises:
+        psycopg.OperationalError: the database stays away.
+
+    """
+    for _ in range(WRITES_MAX - 1):
+        try:
+            return write()
+        except DatabaseAwayError:
+            continue
+    return write()
 
 
 @contextmanager

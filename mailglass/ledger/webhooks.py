@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum, unique
 from typing import Any, Final
@@ -20,6 +20,7 @@ from mailglass.ledger.pool import Connection
 from mailglass.ledger.rows import Row
 from mailglass.ledger.sql import query
 from mailglass.ledger.store import Store
+from mailglass.suppression import erased_value
 
 REPORTS_MAX: Final = 1_000
 """Reports in one statement; a longer batch takes several."""
@@ -70,7 +71,7 @@ class Incoming:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """A request that was kept; ``body`` is None in a list."""
+    """A request that was kept; ``body`` is None in a list, and once it was erased."""
 
     id: UUID
     tenant_id: str
@@ -99,13 +100,17 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """What became of one report; ``state`` is its delivery's, where the report is new."""
+    """What became of one report; ``state`` is its delivery's, where the report is new.
+
+    ``is_erased`` tells that it is about a person who was erased.
+    """
 
     place: int
     status: ReportStatus
     delivery_id: UUID | None = None
     message_id: UUID | None = None
     state: DispatchState | None = None
+    is_erased: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +140,8 @@ class WebhookStore:
     """Runs the queries of ``webhooks.sql``."""
 
     store: Store
+    erasure_key: bytes | None = field(default=None, repr=False)
+    """Makes the keyed hash under which the deliveries of an erased person are found."""
 
     def receive(self, incoming: Incoming) -> tuple[UUID, ReceiptState, bool] | None:
         """Keep a request; id, state and whether it is new, or None while another one takes it in."""
@@ -179,6 +186,8 @@ class WebhookStore:
                     found += self._alone(source, one)
         if not is_settled and source.receipt_id is not None:
             self.settle(source.receipt_id, ReceiptState.PROCESSED)
+        if source.receipt_id is not None and any(one.is_erased for one in found):
+            self.store.rows("empty_receipt", {"id": source.receipt_id})
         return found
 
     def _together(
@@ -201,7 +210,10 @@ class WebhookStore:
     def _written(
         self, source: Source, part: Sequence[Mapping[str, Json]], *, is_last: bool
     ) -> list[Recorded]:
-        numbered = [{**one, "n": number} for number, one in enumerate(part)]
+        numbered = [
+            {**one, "n": number, "erased_key": self._erased_key(source.tenant_id, one)}
+            for number, one in enumerate(part)
+        ]
         asked = {
             "tenant_id": source.tenant_id,
             "provider": source.provider,
@@ -216,6 +228,12 @@ class WebhookStore:
             rows = connection.execute(query("record_reports"), asked).fetchall()
             self._escalate(connection, source, part, rows)
         return [_recorded(row, part[row["n"]]) for row in rows]
+
+    def _erased_key(self, tenant_id: str, document: Mapping[str, Json]) -> str | None:
+        key = document["address_key"]
+        if self.erasure_key is None or key is None:
+            return None
+        return erased_value(self.erasure_key, tenant_id, str(key))
 
     def _escalate(
         self,
@@ -270,13 +288,14 @@ class WebhookStore:
         return tuple(row["id"] for row in self.store.rows("open_receipts", asked))
 
     def receipt(self, receipt_id: UUID, tenant_id: str | None = None) -> Receipt | None:
-        """Return one receipt with its body, or None."""
+        """Return one receipt with its body, if that was not erased; or None."""
         rows = self.store.rows("webhook_receipt", {"id": receipt_id, "tenant_id": tenant_id})
         if not rows:
             return None
         row = rows[0]
-        body = bytes(row["body"])
-        return _receipt(row, headers=_pairs(row["headers"]), body=body, body_bytes=len(body))
+        body = None if row["body"] is None else bytes(row["body"])
+        size = 0 if body is None else len(body)
+        return _receipt(row, headers=_pairs(row["headers"]), body=body, body_bytes=size)
 
     def receipts(
         self,
@@ -337,6 +356,7 @@ def _recorded(row: Row, document: Mapping[str, Json]) -> Recorded:
         delivery_id=row["delivery_id"],
         message_id=row["message_id"],
         state=DispatchState(row["state"]) if row["state"] else None,
+        is_erased=row["is_erased"],
     )
 
 

@@ -28,6 +28,7 @@ def replay(
 
     It was verified when it came and is not verified again. What was recorded then stays as it is;
     received mail is handed to its route once more, unless ``is_again`` is False and it was handled.
+    One that was erased has nothing left to read, and is done.
 
     Raises:
         ConfigError: ``missing`` when its endpoint is not configured any more, or belongs to another
@@ -37,6 +38,8 @@ def replay(
     receipt = ingest.webhooks.receipt(receipt_id, tenant_id)
     if receipt is None:
         return None
+    if receipt.body is None:
+        return _erased(ingest, receipt)
     endpoint = ingest.endpoints.get(f"{receipt.provider}/{receipt.endpoint}")
     if endpoint is None or not endpoint.is_of(receipt.tenant_id):
         raise ConfigError(
@@ -58,6 +61,14 @@ def replay(
         state=after.state if after else receipt.state,
         counts=dict(sorted(counts.items())),
     )
+
+
+def _erased(ingest: Ingest, receipt: Receipt) -> Replayed:
+    state = receipt.state
+    if state is ReceiptState.RECEIVED:
+        state = ReceiptState.PROCESSED
+        ingest.webhooks.settle(receipt.id, state, "erased")
+    return Replayed(receipt_id=receipt.id, state=state)
 
 
 def _request(receipt: Receipt) -> WebhookRequest:

@@ -10,6 +10,7 @@ from uuid import UUID
 from mailglass.adapters import Adapter
 from mailglass.ledger.store import Store
 from mailglass.ledger.webhooks import WebhookStore
+from mailglass.preflight.suppression import erasure_key_of
 from mailglass.settings import Settings
 from mailglass.webhook import WebhookRequest
 from mailglass.webhooks.answers import Answer
@@ -42,7 +43,8 @@ class WebhookVerbs:
         given = self._endpoints
         if given is None:
             given = endpoints_of(self._adapters, self.settings.default_tenant)
-        return Ingest(endpoints=by_path(given), webhooks=WebhookStore(store=self.store))
+        kept = WebhookStore(store=self.store, erasure_key=erasure_key_of(self.settings))
+        return Ingest(endpoints=by_path(given), webhooks=kept)
 
     def ingest(self, endpoint: str, request: WebhookRequest) -> Answer:
         """Take one webhook in and return the answer that its provider needs; it raises for no request.

@@ -155,11 +155,17 @@ class _Run:
         return claimed
 
     def _start(self, claims: tuple[Claim, ...]) -> int:
+        """Hand claims to the threads; what cannot be asked about them gives them back unsent."""
         if claims:
             dispatcher = self.worker.mail.dispatcher
-            known = dispatcher.suppressions_of(claims)
-            turns = dispatcher.passes_of(claims)
             self.in_flight.update((str(claim.message_id), claim.token) for claim in claims)
+            try:
+                known = dispatcher.suppressions_of(claims)
+                turns = dispatcher.passes_of(claims)
+            except Exception:
+                for claim in claims:
+                    self.news.put(released(claim, "worker_failed"))
+                raise
             self.lanes.put(
                 (claim, known[claim.tenant_id], turns.get(claim.message_id)) for claim in claims
             )

@@ -26,6 +26,8 @@ with altered as (
     set held = coalesce(%(held)s::boolean, m.held),
         stopped_at = case when %(held)s::boolean is null then m.stopped_at end,
         run_at = coalesce(%(run_at)s::timestamptz, m.run_at),
+        -- What has a time of its own now does not leave when a breaker closes.
+        waits_for = case when %(run_at)s::timestamptz is null then m.waits_for end,
         updated_at = now()
     where m.id = any (%(message_ids)s::uuid[])
       and m.tenant_id = %(tenant_id)s::text

@@ -37,6 +37,24 @@ with asked as (
 )
 select r.id from routed r;
 
+-- name: evidence_of_claim
+-- What speaks against one more attempt: a provider has reported on a delivery since, or it was put back
+-- because its provider honoured our key, with the time since the first attempt.
+select d.id as delivery_id, d.outcome_rank >= 10 as is_reported,
+       coalesce(p.put_back_for = 'safe_to_repeat', false) as is_keyed,
+       coalesce(extract(epoch from clock_timestamp() - p.first_attempt_at), 0)::double precision as tried_for_s
+from mailglass.deliveries d
+cross join lateral (
+    select min(e.recorded_at) filter (where e.type = 'attempt_started') as first_attempt_at,
+           (array_agg(e.payload ->> 'code' order by e.seq desc) filter (
+               where e.type = 'requeued' and e.payload ->> 'code' in ('safe_to_repeat', 'not_found')))[1]
+               as put_back_for
+    from mailglass.events e
+    where e.delivery_id = d.id
+) p
+where d.message_id = %(message_id)s::uuid and d.tenant_id = %(tenant_id)s::text and d.state = 'sending'
+  and (d.outcome_rank >= 10 or p.put_back_for = 'safe_to_repeat');
+
 -- name: restless_breakers
 -- The breakers that are not simply closed: what every worker knows of, at most a second late.
 select b.tenant_id, b.adapter_ref, b.state, b.wait_s,

@@ -23,17 +23,19 @@ where r.tenant_id = %(tenant_id)s::text
 -- Any number of reports in one statement: find the delivery of each, by our own token or else by the
 -- provider's ids, within the tenant; count each once; append those that are new, several of one
 -- delivery in the order given; fold them; suppress. What has no delivery waits as an orphan and what
--- may not be recorded is buried with its reason, both only where a receipt is named.
+-- may not be recorded is buried with its reason, both only where a receipt is named. A person who was
+-- erased is found under the keyed hash.
 with given as materialized (
     select g.*
     from jsonb_to_recordset(%(reports)s::jsonb) as g (
-        n integer, token uuid, ids text[], address_key text, type text, outcome text, outcome_rank smallint,
+        n integer, token uuid, ids text[], address_key text, erased_key text, type text, outcome text, outcome_rank smallint,
         occurred_at timestamptz, reject_reason text, payload jsonb, provider_event_id text, key text,
         suppress text, id uuid, place integer)
 ), matched as materialized (
     select g.n, g.type, g.outcome, g.outcome_rank, g.occurred_at, g.reject_reason, g.payload,
         g.provider_event_id, g.suppress, g.id, g.place, g.address_key,
         coalesce(r.id, case when i.is_theirs then i.id end) as delivery_id,
+        coalesce(r.address_key, i.address_key) like 'hmac1:%%@erased' as is_erased,
         g.key || ':' || coalesce(r.id, i.id)::text as key, g.key as given_key,
         case when t.tenant_id <> %(tenant_id)s::text then 'tenant_mismatch'
             when t.id is not null and r.id is null or not i.is_theirs then 'recipient_mismatch'
@@ -42,17 +44,18 @@ with given as materialized (
     from given g
     left join mailglass.deliveries t on t.id = g.token
     left join lateral (
-        select d.id
+        select d.id, d.address_key
         from mailglass.deliveries d
         where d.message_id = t.message_id
           and t.tenant_id = %(tenant_id)s::text
-          and (d.address_key = g.address_key or g.address_key is null and not exists (
+          and (d.address_key in (g.address_key, g.erased_key) or g.address_key is null and not exists (
                 select from mailglass.deliveries o where o.message_id = d.message_id and o.id <> d.id))
         order by d.id <> t.id, d.position
         limit 1
     ) r on true
     left join lateral (
-        select c.id, c.address_key = g.address_key or g.address_key is null and not exists (
+        select c.id, c.address_key, coalesce(c.address_key in (g.address_key, g.erased_key), false)
+            or g.address_key is null and not exists (
                 select from mailglass.deliveries o where o.message_id = c.message_id and o.id <> c.id) as is_theirs
         from (
             select d.id, d.tenant_id, d.message_id, d.address_key, d.position
@@ -180,7 +183,7 @@ with given as materialized (
     where r.id = %(receipt_id)s::uuid and %(is_last)s::boolean
 )
 select m.n, coalesce(m.fault, case when k.n is null then 'duplicate' else 'recorded' end) as status,
-    m.delivery_id, l.message_id, l.state
+    m.delivery_id, l.message_id, l.state, coalesce(m.is_erased, false) as is_erased
 from matched m
 left join linked k on k.n = m.n
 left join locked l on l.id = k.delivery_id
@@ -190,6 +193,13 @@ order by m.n;
 -- A receipt is done, or dead as a whole.
 update mailglass.webhook_receipts r
 set state = %(state)s::text, reason = %(reason)s::text, processed_at = now()
+where r.id = %(id)s::uuid
+returning r.id;
+
+-- name: empty_receipt
+-- Takes the body of a receipt that speaks of a person who was erased: it holds the address.
+update mailglass.webhook_receipts r
+set body = null, headers = '{}'
 where r.id = %(id)s::uuid
 returning r.id;
 

@@ -360,10 +360,35 @@ class ModelStore:
                     each.outcome_rank = max(each.outcome_rank, rank)
 
     def rows(self, name: str, parameters: Mapping[str, object]) -> list[dict[str, Any]]:
-        """Scrub nothing."""
+        """Scrub nothing, and tell what speaks against one more attempt."""
+        if name == "evidence_of_claim":
+            return self._evidence(UUID(str(parameters["message_id"])))
         if name != "scrub_payloads":
             raise BreachError(f"the model has no {name}: {json.dumps(sorted(parameters))}")
         return []
+
+    @_transaction
+    def _evidence(self, message_id: UUID) -> list[dict[str, Any]]:
+        found = [
+            {
+                "delivery_id": each.id,
+                "is_reported": each.outcome_rank >= 10,
+                "is_keyed": _put_back_for(each) == "safe_to_repeat",
+                "tried_for_s": self.world.now - _first_attempt_at(each),
+            }
+            for each in self.tables.messages[message_id].deliveries
+            if each.state is S.SENDING
+        ]
+        return [row for row in found if row["is_reported"] or row["is_keyed"]]
+
+
+def _put_back_for(one: ModelDelivery) -> str | None:
+    words = [about.get("code") for kind, about, _ in one.events if kind == "requeued"]
+    return next((word for word in words[::-1] if word in {"safe_to_repeat", "not_found"}), None)
+
+
+def _first_attempt_at(one: ModelDelivery) -> float:
+    return min(at for kind, _, at in one.events if kind == "attempt_started")
 
 
 def _is_over(one: ModelDelivery) -> bool:

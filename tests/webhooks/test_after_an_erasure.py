@@ -1,0 +1,71 @@
+"""Attacks on erasure: what comes in afterwards, and what is read again."""
+
+from __future__ import annotations
+
+import psycopg
+
+from front_desk import note
+from mailglass import EventType, Mailglass, Outcome
+from mailglass.ledger.webhooks import ReceiptState
+from webhook_requests import bounced, delivered, hooked, request
+
+KEY = "0123456789abcdef0123456789abcdef"
+
+
+def _complaint(mail: Mailglass, delivery_id: object) -> dict[str, object]:
+    return bounced(delivery_id, Type="SpamComplaint", RecordType="SpamComplaint")  # type: ignore[arg-type,no-any-return]  # Postmark's report
+
+
+def test_a_complaint_after_an_erasure_is_still_one(database_url: str) -> None:
+    """The provider speaks of the address, the delivery has its hash: it is the same person."""
+    with hooked(database_url, erasure_key=KEY) as mail:
+        sent = mail.deliver(note())
+        mail.people(by="ann").erase("zoe@mail.example")
+        answer = mail.ingest("postmark", request(_complaint(mail, sent.id)))
+        assert answer.recorded == 1
+        found = mail.delivery(sent.id)
+        assert found is not None
+        assert found.outcome is Outcome.COMPLAINED
+        assert mail.events(sent.id)[-1].type is EventType.COMPLAINED
+
+
+def test_a_report_after_an_erasure_brings_no_address_back(database_url: str) -> None:
+    """A provider's late report holds the address; what is kept of it does not."""
+    with hooked(database_url, erasure_key=KEY) as mail:
+        sent = mail.deliver(note())
+        mail.people(by="ann").erase("zoe@mail.example")
+        mail.ingest("postmark", request(delivered(sent.id)))
+        with psycopg.connect(database_url) as owner:
+            found = owner.execute(
+                "select count(*) from mailglass.webhook_receipts"
+                " where position('zoe@mail.example' in encode(body, 'escape')) > 0"
+            ).fetchone()
+    assert found == (0,)
+
+
+def test_a_receipt_that_was_erased_and_is_read_again_stays_done(database_url: str) -> None:
+    """There is nothing to read any more, and that is no fault to be looked into."""
+    with hooked(database_url, erasure_key=KEY) as mail:
+        sent = mail.deliver(note())
+        mail.ingest("postmark", request(delivered(sent.id)))
+        mail.people(by="ann").erase("zoe@mail.example")
+        (receipt,) = mail.webhooks.webhooks.receipts(limit=10)
+        mail.replay(receipt.id)
+        assert [one.state for one in mail.webhooks.webhooks.receipts(limit=10)] == [
+            ReceiptState.PROCESSED
+        ]
+
+
+def test_an_erased_receipt_that_was_never_finished_stops_no_other(database_url: str) -> None:
+    """A crash left it open, then its body was erased: reconciling goes on behind it."""
+    with hooked(database_url, erasure_key=KEY) as mail:
+        sent = mail.deliver(note())
+        mail.ingest("postmark", request(delivered(sent.id)))
+        mail.people(by="ann").erase("zoe@mail.example")
+        with psycopg.connect(database_url) as owner:
+            owner.execute(
+                "update mailglass.webhook_receipts"
+                " set state = 'received', received_at = now() - interval '1 hour'"
+            )
+        assert mail.reconcile().finished == 1
+        assert mail.reconcile().finished == 0
