@@ -288,7 +288,7 @@ CREATE INDEX messages_behind_breakers ON mailglass.messages USING btree (tenant_
 CREATE INDEX messages_by_tenant ON mailglass.messages USING btree (tenant_id, id);
 CREATE INDEX messages_due ON mailglass.messages USING btree (stream, run_at, id) WHERE ((state = 'queued'::text) AND (NOT held));
 CREATE INDEX messages_due_in_order ON mailglass.messages USING btree (tenant_id, ordering_key, run_at, id) WHERE ((state = 'queued'::text) AND (NOT held) AND (ordering_key IS NOT NULL));
-CREATE INDEX messages_expiring ON mailglass.messages USING btree (expires_at) WHERE (state = 'queued'::text);
+CREATE INDEX messages_expiring ON mailglass.messages USING btree (expires_at) WHERE ((state = 'queued'::text) AND (expires_at IS NOT NULL));
 CREATE INDEX messages_leased ON mailglass.messages USING btree (lease_until) WHERE (state = 'sending'::text);
 CREATE UNIQUE INDEX messages_one_in_flight ON mailglass.messages USING btree (tenant_id, ordering_key) WHERE ((state = 'sending'::text) AND (ordering_key IS NOT NULL));
 CREATE INDEX messages_stopped_since ON mailglass.messages USING btree (stopped_at) WHERE (stopped_at IS NOT NULL);

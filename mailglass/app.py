@@ -313,9 +313,14 @@ class Mailglass(HistoryVerbs, WebhookVerbs):
         """
         tenant_id = self._tenancy.current()
         asked = list(mails)
-        items = [self._rendered(mail) for mail in asked]
-        self._intake.queue_many(tenant_id, items)
-        self._wake([one.frozen.message_id for one in items if one.frozen and not one.error])
+        items = self._intake.queue_many(tenant_id, map(self._rendered, asked))
+        self._wake(
+            [
+                one.delivery.message_id
+                for one in items
+                if one.delivery and one.is_new and not one.error
+            ]
+        )
         if raise_on_failure:
             raise_for_refused(items)
         return tuple(

@@ -292,11 +292,12 @@ class Message:
     @property
     def recipients(self) -> tuple[tuple[RecipientKind, Address], ...]:
         """Return every recipient with its kind: to, then cc, then bcc."""
-        return (
-            *((RecipientKind.TO, address) for address in self.to),
-            *((RecipientKind.CC, address) for address in self.cc),
-            *((RecipientKind.BCC, address) for address in self.bcc),
-        )
+        found = [(RecipientKind.TO, address) for address in self.to]
+        if self.cc:
+            found += [(RecipientKind.CC, address) for address in self.cc]
+        if self.bcc:
+            found += [(RecipientKind.BCC, address) for address in self.bcc]
+        return tuple(found)
 
     def replace(self, **changes: object) -> Self:
         """Return a copy with some fields changed, checked anew."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final, Self
-from uuid import UUID
 
 from mailglass.deliveries import Delivery
 from mailglass.delivery.freeze import Frozen
@@ -18,6 +18,8 @@ from mailglass.suppression import Suppression, asked_values
 
 STATEMENT_MAX: Final = 500
 """Messages in one statement; the figures stop rising well before it."""
+PART_MAX: Final = 2 * STATEMENT_MAX
+"""Messages that are rendered, checked and frozen before any of the next ones is rendered."""
 _BINARY: Final = ("payload_sha256", "content_sha256")
 _MOMENTS: Final = ("run_at", "expires_at")
 
@@ -26,13 +28,16 @@ _MOMENTS: Final = ("run_at", "expires_at")
 class Item:
     """One mail of a batch on its way: what it became so far, or the error that refused it.
 
-    A mail that a suppression refused has an error, and a delivery that records it.
+    A mail that a suppression refused has an error, and a delivery that records it. What it was before
+    is let go at each step, so that a large batch does not fill the memory. ``is_new`` tells that this
+    batch put it into the queue.
     """
 
     message: Message | None = None
     frozen: Frozen | None = None
     error: MailglassError | None = None
     delivery: Delivery | None = None
+    is_new: bool = False
 
 
 def suppressions_of(
@@ -63,19 +68,25 @@ def known_suppressions(
     return answer
 
 
+def parts_of(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """Cut a batch into parts of ``PART_MAX``, each made when the one before it is done with."""
+    rest = iter(items)
+    while part := list(islice(rest, PART_MAX)):
+        yield part
+
+
 class Batches:
     """Queues messages as they come, in statements of ``STATEMENT_MAX``, while others are still made.
 
     Each statement is a transaction of its own: what was queued before an error stays queued. Use it in
-    a ``with`` block, at whose end ``first`` has the first delivery of each message that is new.
+    a ``with`` block, at whose end each item that is new has its first delivery.
     """
 
     def __init__(self, store: Store) -> None:
-        self.first: dict[UUID, Delivery] = {}
         self._store = store
-        self._part: list[Frozen] = []
+        self._part: list[Item] = []
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="mailglass-batch")
-        self._writing: Future[dict[UUID, Delivery]] | None = None
+        self._writing: Future[None] | None = None
 
     def __enter__(self) -> Self:
         """Return the object itself."""
@@ -89,39 +100,39 @@ class Batches:
         finally:
             self._writer.shutdown()
 
-    def add(self, frozen: Frozen) -> None:
-        """Queue a message with others; at most one statement is on its way meanwhile.
+    def add(self, item: Item) -> None:
+        """Queue a frozen message with others; at most one statement is on its way meanwhile.
 
         Raises:
             psycopg.Error: an earlier statement failed.
 
         """
-        self._part.append(frozen)
+        self._part.append(item)
         if len(self._part) >= STATEMENT_MAX:
             self._settle()
             part, self._part = self._part, []
-            self._writing = self._writer.submit(_queued, self._store, part)
+            self._writing = self._writer.submit(_queue, self._store, part)
 
     def _flush(self) -> None:
         self._settle()
         if self._part:
-            self.first |= _queued(self._store, self._part)
+            _queue(self._store, self._part)
 
     def _settle(self) -> None:
         if self._writing is not None:
             writing, self._writing = self._writing, None
-            self.first |= writing.result()
+            writing.result()
 
 
-def _queued(store: Store, part: Sequence[Frozen]) -> dict[UUID, Delivery]:
-    documents = [_document(place, one) for place, one in enumerate(part, start=1)]
-    payloads = [one.columns["payload"] for one in part]
+def _queue(store: Store, part: Sequence[Item]) -> None:
+    frozen = [(item, item.frozen) for item in part if item.frozen is not None]
+    documents = [_document(place, one) for place, (_, one) in enumerate(frozen, start=1)]
+    payloads = [one.columns["payload"] for _, one in frozen]
     new = store.queue_messages(json.dumps(documents), payloads)
-    return {
-        one.message_id: one.first_delivery(*new[one.message_id])
-        for one in part
-        if one.message_id in new
-    }
+    for item, one in frozen:
+        if one.message_id in new:
+            item.delivery, item.is_new = one.first_delivery(*new[one.message_id]), True
+        item.frozen = None
 
 
 def _document(place: int, frozen: Frozen) -> dict[str, object]:

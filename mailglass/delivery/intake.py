@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from mailglass.adapters import Adapter
 from mailglass.clock import Clock
 from mailglass.deliveries import Delivery
-from mailglass.delivery.batch import Batches, Item, suppressions_of
+from mailglass.delivery.batch import Batches, Item, parts_of, suppressions_of
 from mailglass.delivery.finish import Finishing
 from mailglass.delivery.freeze import Frozen, content_sha256, freeze
 from mailglass.delivery.redirect import Redirect
@@ -104,17 +104,32 @@ class Intake:
             return Queued(message_id=frozen.message_id, delivery_id=new[0].id, delivery=new[0])
         return self._queued_meanwhile(tenant_id, message)
 
-    def queue_many(self, tenant_id: str, items: Sequence[Item]) -> None:
+    def queue_many(self, tenant_id: str, items: Iterable[Item]) -> list[Item]:
         """Check and queue the message of each item that has one; outcomes are put into the items.
+
+        Items are taken as they are made, a part at a time, while the part before is being written.
 
         An item ends with a delivery or with an error, one refused by suppression with both, and one
         refused mail holds up no other.
         """
         with span(SpanName.QUEUE) as step:
-            step.note(tenant_id=tenant_id, count=len(items))
-            self._queue_many(tenant_id, items)
+            step.note(tenant_id=tenant_id)
+            found: list[Item] = []
+            keyed: list[tuple[Item, Message]] = []
+            with Batches(self.store) as batches:
+                for part in parts_of(items):
+                    keyed += self._queue_part(tenant_id, part, batches)
+                    found += part
+            for item, message in keyed:
+                if item.delivery is None and item.error is None:
+                    self._find_first(tenant_id, item, message)
+            step.note(count=len(found))
+        return found
 
-    def _queue_many(self, tenant_id: str, items: Sequence[Item]) -> None:
+    def _queue_part(
+        self, tenant_id: str, items: Sequence[Item], batches: Batches
+    ) -> list[tuple[Item, Message]]:
+        """Check, freeze and add a part; return those that may turn out to be there already."""
         ready = [
             (item, _without_address_in_key(item.message))
             for item in items
@@ -135,16 +150,12 @@ class Intake:
         new = [(item, message) for item, message in ready if message.idempotency_key not in known]
         for item, message in new:
             self._check_item(tenant_id, item, message, context)
-        with Batches(self.store) as batches:
-            for item, message in new:
-                self._freeze_item(tenant_id, item, message)
-                if item.frozen is not None:
-                    batches.add(item.frozen)
-        for item, message in ready:
+        for item, message in new:
+            item.message = None
+            self._freeze_item(tenant_id, item, message)
             if item.frozen is not None:
-                item.delivery = batches.first.get(item.frozen.message_id)
-            if item.delivery is None and item.error is None:
-                self._find_first(tenant_id, item, message)
+                batches.add(item)
+        return [(item, message) for item, message in ready if message.idempotency_key is not None]
 
     def _check_item(self, tenant_id: str, item: Item, message: Message, context: Context) -> None:
         try:
@@ -247,7 +258,7 @@ def _mismatch(delivery_id: UUID | None) -> SendError:
 
 def _refuse_what_cannot_be_carried(message: Message, adapter: Adapter) -> None:
     everyone = (message.sender, *message.reply_to, *(address for _, address in message.recipients))
-    if not adapter.capabilities.smtputf8 and any(one.needs_smtputf8 for one in everyone):
+    if any(one.needs_smtputf8 for one in everyone) and not adapter.capabilities.smtputf8:
         raise refuse(
             f"an address has letters beyond ASCII before its @, which {adapter.name} cannot carry",
             code="smtputf8_unsupported",

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 from uuid import UUID
 
@@ -140,7 +141,7 @@ class Router:
         for one in self.routes:
             if one.tenant in {None, tenant_id} and one.stream in {None, stream.value}:
                 return one
-        return Route(adapters=(self.fallback or DEFAULT_ADAPTER,))
+        return _alone(self.fallback or DEFAULT_ADAPTER)
 
     def order(self, tenant_id: str, stream: Stream, message_id: UUID) -> tuple[str, ...]:
         """Return the adapters of a message, the same at every time that it is asked for."""
@@ -324,6 +325,12 @@ def _fallback(adapters: Mapping[str, Adapter]) -> str | None:
     if DEFAULT_ADAPTER in adapters:
         return DEFAULT_ADAPTER
     return next(iter(adapters)) if len(adapters) == 1 else None
+
+
+@lru_cache(maxsize=64)
+def _alone(ref: str) -> Route:
+    """Return the route to one adapter; making one checks it, which each mail would pay for."""
+    return Route(adapters=(ref,))
 
 
 def _draw(message_id: UUID, ref: str, weight: float) -> float:

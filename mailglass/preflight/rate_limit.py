@@ -41,6 +41,8 @@ def rate_is_within_limits(message: Message, context: Context) -> None:
         takes_now = context.phase is Phase.DISPATCH and context.attempt == 1
     if message.stream is Stream.TRANSACTIONAL or not takes_now:
         return
+    if not _is_limited(context.settings):
+        return
     traffic = _traffic(message, context)
     asks = [
         *_plain(traffic, context.settings),
@@ -59,6 +61,15 @@ def rate_is_within_limits(message: Message, context: Context) -> None:
             type=kind,
             retry_after_ms=wait_ms,
         )
+
+
+def _is_limited(settings: Settings) -> bool:
+    plain = (
+        settings.rate_limit_per_domain,
+        settings.rate_limit_per_tenant,
+        settings.rate_limit_per_stream,
+    )
+    return bool(settings.limits) or any(plain)
 
 
 def _traffic(message: Message, context: Context) -> Traffic:

@@ -15,7 +15,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import lru_cache
 from itertools import count
+from math import floor
 from typing import Final, TypeAlias
 
 from mailglass import limits
@@ -55,10 +57,10 @@ _BASE64_LINE: Final = 76
 _ROWS: Final = struct.Struct(f"{_BASE64_LINE}s" * 1024)
 """1024 base64 lines at a time: large enough to be fast, small enough to cost no memory."""
 _BLOCK: Final = 1024 * _BASE64_LINE // 4 * 3
-_LINE_END: Final = re.compile(r"\r\n|\r|\n")
 _CALENDAR_METHOD: Final = re.compile(rb"^METHOD:([A-Za-z-]{1,32})\r?$", re.MULTILINE)
 _CALENDAR_HEAD_OCTETS: Final = 4096
 _INVITING: Final = frozenset({"REQUEST", "CANCEL"})
+_SECONDS_KEPT_MAX: Final = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,8 +131,11 @@ def header_names(payload: bytes) -> list[str]:
     """
     end = payload.find(b"\r\n\r\n")
     head = payload[: end if end >= 0 else len(payload)].decode("utf-8", "replace")
-    lines = (line for line in _LINE_END.split(head) if line[:1] not in {" ", "\t"})
-    return [line.partition(":")[0] for line in lines]
+    return [line.partition(":")[0] for line in _lines(head) if not line.startswith((" ", "\t"))]
+
+
+def _lines(head: str) -> list[str]:
+    return head.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
 def _own_headers(message: Message, *, message_id: str, date: datetime) -> Iterator[str]:
@@ -141,9 +146,15 @@ def _own_headers(message: Message, *, message_id: str, date: datetime) -> Iterat
     if message.reply_to:
         yield address_header("Reply-To", message.reply_to)
     yield text_header("Subject", message.subject)
-    yield f"Date: {format_datetime(date.astimezone(UTC))}\r\n"
+    yield f"Date: {_shown(floor(date.timestamp()))}\r\n"
     yield message_id_header(message_id)
     yield "MIME-Version: 1.0\r\n"
+
+
+@lru_cache(maxsize=_SECONDS_KEPT_MAX)
+def _shown(second: int) -> str:
+    """Return a moment as RFC 5322 §3.3 writes it; mails of one batch share theirs."""
+    return format_datetime(datetime.fromtimestamp(second, UTC))
 
 
 def _other_headers(headers: Sequence[tuple[str, str]]) -> Iterator[str]:
@@ -166,6 +177,8 @@ def _tree(message: Message) -> _Part:
         bodies.append(_text("text/html", message.html))
     if not bodies:
         raise refuse("the message has neither a text nor an HTML body", code="no_body")
+    if not message.attachments:
+        return _grouped("alternative", bodies)
     has_html = message.html is not None
     # An invitation is another form of the mail: Outlook shows it as one only among the bodies.
     invites = [one for one in message.attachments if _method(one) in _INVITING][:1]
@@ -260,18 +273,15 @@ def _boundaries(tree: _Part, seed: bytes) -> dict[str, str]:
     Each holds ``=_``, which neither base64 nor quoted-printable can: only 7bit bodies are searched.
     """
     bodies = [leaf.body for leaf in _leaves(tree) if leaf.may_hold_boundary]
-    found: dict[str, str] = {}
-    for branch in _branches(tree):
-        prefix = branch.kind.encode()
-        names = (hashlib.sha256(b"%b %d " % (prefix, attempt) + seed) for attempt in count())
-        candidates = (f"=_{name.hexdigest()[:32]}" for name in names)
-        # It ends: a body of n octets holds fewer than n boundaries.
-        found[branch.kind] = next(
-            candidate
-            for candidate in candidates
-            if not any(candidate.encode() in body for body in bodies)
-        )
-    return found
+    return {branch.kind: _boundary(branch.kind, seed, bodies) for branch in _branches(tree)}
+
+
+def _boundary(kind: str, seed: bytes, bodies: Sequence[bytes]) -> str:
+    for attempt in count():  # It ends: a body of n octets holds fewer than n boundaries.
+        name = hashlib.sha256(b"%b %d " % (kind.encode(), attempt) + seed).hexdigest()[:32]
+        if not any(f"=_{name}".encode() in body for body in bodies):
+            break
+    return f"=_{name}"
 
 
 def _leaves(tree: _Part) -> Iterator[_Leaf]:

@@ -106,6 +106,9 @@ def fold(name: str, words: Sequence[str]) -> str:
     The first word stays beside the name, since some readers do not expect it lower down; it goes
     down when it is too long, or when an empty word stands before it.
     """
+    whole = f"{name}: {' '.join(words)}"
+    if words[0] and len(whole) <= LINE_CHARS_GOAL:
+        return f"{whole}\r\n"
     lines: list[str] = []
     line = f"{name}: {words[0]}" if words[0] else f"{name}:"
     if len(line) > limits.LINE_OCTETS_MAX:

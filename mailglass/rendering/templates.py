@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -58,6 +59,8 @@ _CONVERTED: Final = {
     mjml.SUFFIX: "MJML is turned into HTML in each mail",
 }
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*")
+LINES_KEPT_MAX: Final = 512
+"""How many compiled lines, such as subjects, are kept: those that were used last."""
 
 
 class Templates:
@@ -86,6 +89,7 @@ class Templates:
             keep_trailing_newline=True,
             extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"],
         )
+        self._line = lru_cache(LINES_KEPT_MAX)(self._environment.from_string)
         (spoken_in or language(None)).install(self._environment)
         self._environment.globals["theme"] = theme
         self._environment.globals["unsubscribe_url"] = PLACEHOLDER
@@ -96,6 +100,11 @@ class Templates:
     def environment(self) -> Environment:
         """Return the environment that the templates are compiled in."""
         return self._environment
+
+    @property
+    def lines_kept(self) -> int:
+        """Return how many compiled lines are kept, ``LINES_KEPT_MAX`` at most."""
+        return self._line.cache_info().currsize
 
     def sources(self, name: str) -> tuple[Source, ...]:
         """Return a template with what it extends, includes and calls, taken apart.
@@ -228,9 +237,16 @@ class Templates:
         return found
 
     def render_line(self, source: str, variables: Mapping[str, object], *, name: str) -> str:
-        """Render a template given as text, such as a subject; nothing is escaped."""
+        """Render a template given as text, such as a subject; nothing is escaped.
+
+        A text is compiled once for as long as it is among the ``LINES_KEPT_MAX`` used last.
+
+        Raises:
+            TemplateError, SendError: as ``render``.
+
+        """
         with _explained(name):
-            return self._environment.from_string(source).render(variables)
+            return self._line(source).render(variables)
 
 
 def _check_name(name: str) -> None:

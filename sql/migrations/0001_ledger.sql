@@ -97,7 +97,10 @@ comment on column mailglass.messages.owner_key is
 create index messages_due on mailglass.messages (stream, run_at, id) where state = 'queued' and not held;
 create index messages_due_in_order on mailglass.messages (tenant_id, ordering_key, run_at, id)
     where state = 'queued' and not held and ordering_key is not null;
-create index messages_expiring on mailglass.messages (expires_at) where state = 'queued';
+-- It holds what ends and nothing else: a claim, which looks past that, is then planned by messages_due
+-- whatever the statistics say, and reads no more of a long queue than it takes.
+create index messages_expiring on mailglass.messages (expires_at)
+    where state = 'queued' and expires_at is not null;
 create index messages_leased on mailglass.messages (lease_until) where state = 'sending';
 create index messages_unknown on mailglass.messages (updated_at) where state = 'unknown';
 create index messages_to_scrub on mailglass.messages (updated_at)

@@ -86,7 +86,7 @@ with named as (
     from mailglass.messages m
     where m.state = 'queued' and not m.held
       and m.stream = %(stream)s::text
-      and m.run_at <= clock_timestamp()
+      and m.run_at <= now()  -- which is the same for all rows, so that the index ends what is read
       and m.ordering_key is null
       and (m.expires_at is null or m.expires_at > clock_timestamp())
     order by m.run_at, m.id
@@ -288,7 +288,7 @@ returning m.id, m.state;
 -- Queued messages whose time is over.
 select m.id, m.tenant_id, m.token, m.adapter_ref
 from mailglass.messages m
-where m.state = 'queued' and m.expires_at <= clock_timestamp()
+where m.state = 'queued' and m.expires_at <= now()
 order by m.expires_at
 limit %(limit)s::integer;
 
@@ -296,7 +296,7 @@ limit %(limit)s::integer;
 -- Claimed messages whose lease is over: whoever claimed them is gone or far too late.
 select m.id, m.tenant_id, m.token, m.adapter_ref
 from mailglass.messages m
-where m.state = 'sending' and m.lease_until <= clock_timestamp()
+where m.state = 'sending' and m.lease_until <= now()
 order by m.lease_until
 limit %(limit)s::integer;
 
@@ -362,7 +362,7 @@ from unnest(array['transactional', 'operational', 'bulk']) with ordinality as s 
 cross join lateral (
     select m.id, m.tenant_id, m.run_at
     from mailglass.messages m
-    where m.state = 'queued' and not m.held and m.stream = s.stream and m.run_at <= clock_timestamp()
+    where m.state = 'queued' and not m.held and m.stream = s.stream and m.run_at <= now()
       and (m.expires_at is null or m.expires_at > clock_timestamp())
       and not exists (
           select from mailglass.messages o

@@ -15,6 +15,7 @@ from mailglass.errors import SendErrorType, TemplateErrorType
 from mailglass.rendering.inlining import inline_css
 from mailglass.rendering.plaintext import plain_text
 from mailglass.rendering.render import Renderer
+from mailglass.rendering.templates import LINES_KEPT_MAX, Templates
 
 
 def _render(folder: Path, html: str, mailable: Mailable | None = None, **more: str) -> object:
@@ -126,6 +127,33 @@ def test_an_error_in_a_subject_names_the_class(tmp_path: Path) -> None:
     with pytest.raises(TemplateError) as caught:
         _render(tmp_path, "<p>x</p>", Wrong())
     assert (caught.value.template, caught.value.assign) == ("Wrong.subject", "nmae")
+
+
+def test_a_subject_is_compiled_once_for_all_mails_of_its_class(tmp_path: Path) -> None:
+    """Compiling it costs many times what rendering a whole mail does."""
+    write_templates(tmp_path, greeting__html="<p>x</p>")
+    renderer = Renderer([tmp_path])
+    compiled: list[object] = []
+    environment = renderer.templates_of(Greeting).environment
+    once = environment.compile
+
+    def compiling(source: object, *arguments: object, **more: object) -> object:
+        compiled.append(source)
+        return once(source, *arguments, **more)  # type: ignore[call-overload]  # as it was called
+
+    environment.compile = compiling  # type: ignore[assignment]  # counts, and does what it did
+    renderer.render(Greeting())
+    compiled.clear()
+    assert renderer.render(Greeting(name="Kim")).subject == "Hello Kim"
+    assert compiled == []
+
+
+def test_compiled_lines_are_bounded(tmp_path: Path) -> None:
+    """Lines that a program writes itself do not fill its memory."""
+    templates = Templates([tmp_path])
+    for number in range(LINES_KEPT_MAX + 10):
+        templates.render_line(f"{number} {{{{ name }}}}", {"name": "Zoë"}, name="a line")
+    assert templates.lines_kept == LINES_KEPT_MAX
 
 
 def test_a_missing_template_is_told(tmp_path: Path) -> None:
