@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from mailglass.adapters.providers import API_PROVIDERS, names
-from mailglass.cli.adapters import command
+from mailglass.cli.group import mailglass
 from mailglass.errors import SendError
 
 MAIL = {"from": "Shop <shop@sender.test>", "to": "ada@recipient.test", "subject": "S", "text": "T"}
@@ -19,13 +19,15 @@ MAIL = {"from": "Shop <shop@sender.test>", "to": "ada@recipient.test", "subject"
 def _request(folder: Path, provider: str, *options: str, **changes: Any) -> Result:
     path = folder / "message.json"
     path.write_text(json.dumps(MAIL | changes), "utf-8")
-    return CliRunner().invoke(command, ["request", provider, "--message", str(path), *options])
+    return CliRunner().invoke(
+        mailglass, ["adapters", "request", provider, "--message", str(path), *options]
+    )
 
 
 def test_every_adapter_is_listed() -> None:
     """In a table and as JSON."""
-    table = CliRunner().invoke(command, []).stdout
-    listed = json.loads(CliRunner().invoke(command, ["--json"]).stdout)
+    table = CliRunner().invoke(mailglass, ["adapters"]).stdout
+    listed = json.loads(CliRunner().invoke(mailglass, ["adapters", "--json"]).stdout)
     assert [one["name"] for one in listed] == list(names())
     assert all(name in table for name in names())
     postmark = next(one for one in listed if one["name"] == "postmark")
@@ -61,7 +63,7 @@ def test_a_credential_is_masked_unless_it_is_asked_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize("provider", [name for name in names() if name in API_PROVIDERS])
 def test_no_request_shows_a_key(tmp_path: Path, provider: str) -> None:
     """Some providers want it in the body."""
-    listed = json.loads(CliRunner().invoke(command, ["--json"]).stdout)
+    listed = json.loads(CliRunner().invoke(mailglass, ["adapters", "--json"]).stdout)
     its = next(one for one in listed if one["name"] == provider)["options"]
     keys = [one["name"] for one in its if one["required"] and one["kind"] == "secret"]
     settings = [part for key in keys for part in ("--set", f"{key}=canary-{key}")]

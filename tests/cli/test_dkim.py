@@ -9,14 +9,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from mailglass import ConfigError
-from mailglass.cli.dkim import command
+from mailglass.cli.group import mailglass
 from mailglass.compliance.dkim_keys import DkimKey
 
 NAMES = ("--domain", "shop.example", "--selector", "s1")
 
 
 def _run(*arguments: str, text: str | None = None) -> Result:
-    return CliRunner().invoke(command, arguments, input=text)
+    return CliRunner().invoke(mailglass, ["dkim", *arguments], input=text)
 
 
 @pytest.mark.parametrize("algorithm", ["rsa", "ed25519"])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from mailglass.cli.webhooks import command
+from mailglass.cli.group import mailglass
 from posted_webhooks import NOW, SPEAKERS, certificate
 
 BOUNCE = {
@@ -36,7 +36,9 @@ def _inspect(folder: Path, *options: str, provider: str = "postmark", **changes:
     }
     path = folder / "request.json"
     path.write_text(json.dumps(document | changes), "utf-8")
-    return CliRunner().invoke(command, ["inspect", provider, "--request", str(path), *options])
+    return CliRunner().invoke(
+        mailglass, ["webhooks", "inspect", provider, "--request", str(path), *options]
+    )
 
 
 def test_a_genuine_request_is_verified_and_read(tmp_path: Path) -> None:

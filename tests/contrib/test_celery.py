@@ -11,12 +11,24 @@ import pytest
 from celery import Celery
 from celery.beat import Scheduler
 from celery.contrib.testing.worker import start_worker
+from celery.signals import setup_logging
 
 from front_desk import note
 from mailglass import DispatchState, Mailglass
 from mailglass.contrib import celery as contrib
 from mailglass.contrib.celery import CeleryMail, register
 from mailglass.testing import PrivateMailglass, private_mailglass
+
+
+def _leave_logging_alone(**_given: object) -> None:
+    """Be there: Celery sets up logging for the whole process unless somebody else does."""
+
+
+@pytest.fixture(autouse=True)
+def _logging() -> Iterator[None]:
+    setup_logging.connect(_leave_logging_alone)
+    yield
+    setup_logging.disconnect(_leave_logging_alone)
 
 
 @pytest.fixture
