@@ -305,6 +305,12 @@ class ConfigError(MailglassError):
     dep: str | None = None
     hint: str | None = None
 
+    def __post_init__(self) -> None:
+        """Show the hint below a traceback, where most people meet the error."""
+        super().__post_init__()
+        if self.hint is not None:
+            self.add_note(self.hint)
+
 
 @dataclass(eq=False, kw_only=True)
 class EventLedgerImmutableError(MailglassError):

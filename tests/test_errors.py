@@ -6,6 +6,7 @@ import copy
 import json
 import pickle
 import re
+import traceback
 from enum import StrEnum
 from uuid import UUID
 
@@ -137,3 +138,13 @@ def test_a_batch_tells_each_of_its_errors() -> None:
     shown = json.loads(json.dumps(error.to_dict()))
     assert shown["context"]["failures"][0]["type"] == "expired"
     assert shown["context"]["failures"][0]["context"]["delivery_id"] == str(UUID(int=9))
+
+
+def test_a_traceback_shows_the_hint_and_so_does_that_of_a_copy() -> None:
+    """Somebody who forgot a setting reads what to set, without looking at the attribute."""
+    error = errors.ConfigError(
+        "it needs a host", type=errors.ConfigErrorType.MISSING, hint="Set the host."
+    )
+    for shown in (error, copy.copy(error)):
+        assert "".join(traceback.format_exception(shown)).endswith("a host\nSet the host.\n")
+    assert str(error) == "it needs a host"

@@ -43,7 +43,7 @@ def command(  # noqa: PLR0913 - click passes each option as a keyword
     What you edited is never overwritten: a newer text goes to PATH.mailglass-new, and the command
     exits 1 until you have dealt with it. A second run changes nothing.
     """  # fmt: skip
-    from mailglass.installer import Framework, apply, plan, read_project
+    from mailglass.installer import MANIFEST, Framework, apply, first_steps, plan, read_project
 
     wanted = Framework(framework) if framework else None
     project = read_project(root, framework=wanted, package=package or known_package(root))
@@ -54,6 +54,8 @@ def command(  # noqa: PLR0913 - click passes each option as a keyword
     show(steps, diff, as_json=as_json, framework=project.framework, package=project.package)
     if not as_json:
         click.echo(f"framework {project.framework}, mails in {project.package}")
+        if not dry_run and MANIFEST not in project.texts:
+            click.echo("\n  ".join(("next:", *first_steps(project))))
     if steps.conflicts:
         raise click.exceptions.Exit(EXIT_REFUSED)
 

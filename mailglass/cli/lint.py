@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from mailglass.cli import EXIT_REFUSED
-from mailglass.cli.mailables import mailables
+from mailglass.cli.mailables import installed_module, mailables
 
 if TYPE_CHECKING:
     from mailglass.rendering.lint.run import LintReport
@@ -24,10 +24,12 @@ def command(*, mailable: str | None, as_json: bool) -> None:
     """Check mails; exit 1 when something must be changed.
 
     MODULE names the mailables that are checked, each on all of its previews, as they would be sent;
-    without it the sources of the templates in the configured folders are checked. Nothing is sent
-    and no link is followed.
+    without it the mails of the installed package are checked, and the sources of the templates in
+    the configured folders. Nothing is sent and no link is followed.
     """
-    reports = list(_of_folders() if mailable is None else _of_mailables(mailable))
+    reports = list(_of_installed() if mailable is None else _of_mailables(mailable))
+    if not reports:
+        click.echo("mailglass: nothing to check: name a module of mails", err=True)
     if as_json:
         click.echo(json.dumps({"reports": [one.to_dict() for one in reports]}, indent=2))
     else:
@@ -49,6 +51,13 @@ def _of_mailables(named: str) -> Iterator[LintReport]:
         yield lint_mailable(renderer, kind, attachments_root=settings.attachments_root)
 
 
+def _of_installed() -> Iterator[LintReport]:
+    installed = installed_module()
+    if installed is not None:
+        yield from _of_mailables(installed)
+    yield from _of_folders()
+
+
 def _of_folders() -> Iterator[LintReport]:
     from mailglass.rendering.lint.run import lint_file
     from mailglass.rendering.render import renderer_of
@@ -67,7 +76,8 @@ def _of_folders() -> Iterator[LintReport]:
 
 
 def _lines(report: LintReport) -> Iterator[str]:
-    yield f"{report.of}: {len(report.findings) or 'no'} findings"
+    number = len(report.findings)
+    yield f"{report.of}: {number or 'no'} finding{'' if number == 1 else 's'}"
     for one in report.findings:
         yield f"  {one.severity.value:<7}  {one.id:<20}  {one.place}"
         yield f"      {one.why}"

@@ -36,3 +36,19 @@ def mailables(named: str) -> list[type[Mailable]]:
     if not found:
         raise click.UsageError(f"{module_name} has no mailable {wanted}".rstrip())
     return list(dict.fromkeys(found))
+
+
+def installed_module() -> str | None:
+    """Return the module of the package that ``mailglass install`` wrote here; None where there is none.
+
+    It can be imported then, from ``src`` too.
+    """
+    from mailglass.cli.install import known_package
+
+    package = known_package(Path())
+    if package is None:
+        return None
+    source = str(Path("src").resolve())
+    if package.startswith("src/") and source not in sys.path:
+        sys.path.insert(0, source)
+    return package.removeprefix("src/").replace("/", ".")

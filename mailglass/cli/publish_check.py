@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from mailglass.cli.database import database_option
-from mailglass.cli.install import known_package
+from mailglass.cli.mailables import installed_module
 from mailglass.cli.mailables import mailables as mailables_named
 
 if TYPE_CHECKING:
@@ -74,14 +74,10 @@ def command(  # noqa: PLR0913 - click passes each option as a keyword
 
 
 def _mailables(modules: Sequence[str]) -> list[type[Mailable]]:
-    named = list(modules)
-    if not named:
-        package = known_package(Path())
-        if package is None:
-            raise click.UsageError("name the modules of your mails: nothing is installed here")
-        if package.startswith("src/"):
-            sys.path.insert(0, str(Path("src").resolve()))
-        named = [package.removeprefix("src/").replace("/", ".")]
+    installed = None if modules else installed_module()
+    if not modules and installed is None:
+        raise click.UsageError("name the modules of your mails: nothing is installed here")
+    named = modules or filter(None, [installed])
     return list(dict.fromkeys(kind for one in named for kind in mailables_named(one)))
 
 

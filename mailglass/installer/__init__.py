@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from mailglass.installer.apply import apply
+from mailglass.installer.first_steps import first_steps
 from mailglass.installer.manifest import MANIFEST, Manifest
 from mailglass.installer.plan import Action, Plan, Step, plan, plan_removal
 from mailglass.installer.project import Framework, Project, read_project
@@ -19,6 +20,7 @@ __all__ = [
     "Project",
     "Step",
     "apply",
+    "first_steps",
     "plan",
     "plan_removal",
     "read_project",

@@ -43,6 +43,21 @@ def test_install_says_what_it_wrote_and_a_second_run_changes_nothing(shop: Path)
     assert tree(shop) == before
 
 
+def test_the_first_installation_says_what_comes_next(shop: Path) -> None:
+    """Packages, wiring, a look and the tests; somebody who runs it again knows."""
+    first = _run(shop, "install").stdout
+    assert "next:\n  pip install 'mailglass[cli,embedded,testing,flask]'\n" in first
+    assert "`desk` and `pages` of shop/mails/desk.py" in first
+    assert "mailglass render shop.mails:Welcome --text" in first
+    assert "next:" not in _run(shop, "install").stdout
+
+
+def test_a_package_in_src_is_installed_before_it_is_looked_at(tmp_path: Path) -> None:
+    """Neither the command nor pytest finds it there otherwise."""
+    first = _run(write(tmp_path, APPLICATIONS["fastapi"]), "install").stdout
+    assert first.index("pip install -e .") < first.index("mailglass render shop.mails:Welcome")
+
+
 def test_a_dry_run_with_diff_shows_all_and_writes_nothing(shop: Path) -> None:
     """It can be reviewed first."""
     told = _run(shop, "install", "--dry-run", "--diff")

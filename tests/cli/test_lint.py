@@ -9,6 +9,9 @@ import sys
 from pathlib import Path
 
 from front_desk import write_templates
+from mailglass.installer import apply, plan, read_project
+from mailglass.installer.mailable import mailable_files, write_new
+from mailglass.message import Stream
 
 MODULE = """
 from mailglass import Mailable
@@ -94,3 +97,29 @@ def test_unknown_module_is_misuse(tmp_path: Path) -> None:
     told = _run(tmp_path, "no_such_module")
     assert told.returncode == 2
     assert "Traceback" not in told.stderr
+
+
+def test_without_a_module_the_installed_mails_are_checked(tmp_path: Path) -> None:
+    """What the installer writes has no finding."""
+    apply(plan(read_project(tmp_path)), tmp_path)
+    told = _run(tmp_path)
+    assert "mails.welcome.Welcome: no findings" in told.stdout, told.stderr
+
+
+def test_a_new_mailable_has_no_finding(tmp_path: Path) -> None:
+    """Nor has what `mailglass new mailable` begins beside it."""
+    apply(plan(read_project(tmp_path)), tmp_path)
+    write_new(mailable_files("Farewell", package="mails", stream=Stream.TRANSACTIONAL), tmp_path)
+    told = _run(tmp_path, "mails.farewell")
+    assert "mails.farewell.Farewell: no findings" in told.stdout, told.stderr
+
+
+def test_nothing_to_check_is_said(tmp_path: Path) -> None:
+    """Silence would read as a clean result."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("MAILGLASS_")}
+    told = subprocess.run(
+        [sys.executable, "-c", "from mailglass.cli import main; main()", "lint"],
+        env=kept, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert (told.returncode, told.stdout) == (0, "")
+    assert "nothing to check" in told.stderr

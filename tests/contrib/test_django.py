@@ -14,12 +14,13 @@ from django.contrib.auth.forms import PasswordResetForm
 from django.contrib.auth.models import User
 from django.core.mail import EmailMessage, EmailMultiAlternatives, get_connection, send_mail
 from django.core.management import call_command
-from django.db import transaction
+from django.db import connections, transaction
 
 from applications import APPLICATIONS, write
 from front_desk import note
-from mailglass import DispatchState, EventType, MailglassError, SendError, tenant
+from mailglass import ConfigError, DispatchState, EventType, MailglassError, SendError, tenant
 from mailglass.contrib.django import EmailBackend, apps, desk, queue
+from mailglass.errors import ConfigErrorType
 from mailglass.ledger.database import DatabaseChoice
 from mailglass.testing import FakeMode, PrivateMailglass
 from tests_paths import ROOT
@@ -203,6 +204,21 @@ def test_without_a_url_the_mails_are_in_djangos_database(
         assert delivery.state is DispatchState.SENT
     finally:
         desk._holder.close()
+
+
+def test_queueing_in_another_database_than_postgresql_says_what_to_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`startproject` sets up SQLite, which cannot run the statement."""
+    lite = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
+    monkeypatch.setitem(connections.settings, "lite", connections.settings["default"] | lite)
+    try:
+        with pytest.raises(ConfigError, match="needs PostgreSQL") as caught:
+            queue(note(), using="lite")
+    finally:
+        del connections["lite"]
+    assert caught.value.type is ConfigErrorType.CONFLICTING
+    assert "deliver_later" in (caught.value.hint or "")
 
 
 def test_wrong_settings_are_a_system_check(settings_dict: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from django.db import connections, transaction
 
 from mailglass.app import Mailglass, Prepared
 from mailglass.contrib.holder import Holder
-from mailglass.errors import MailglassError
+from mailglass.errors import ConfigError, ConfigErrorType, MailglassError
 from mailglass.ledger.database import VARIABLES, DatabaseChoice
 from mailglass.mailable import Mailable
 from mailglass.message import Message
@@ -70,10 +70,18 @@ def queue(mail: Mailable | Message, *, using: str = ALIAS, at_once: bool = False
     what came of it is in the ledger. The database of ``using`` has to be the one with the mails.
 
     Raises:
+        ConfigError: ``conflicting`` where Django's database is not PostgreSQL.
         MailglassError: as ``Mailglass.prepare``.
         django.db.Error: the database refuses the statement, as one that is not migrated does.
 
     """
+    if connections[using].vendor != "postgresql":
+        raise ConfigError(
+            "queue() needs PostgreSQL as Django's database",
+            type=ConfigErrorType.CONFLICTING,
+            key="database_url",
+            hint="With another database call get_mailglass().deliver_later(…) after the commit.",
+        )
     desk = get_mailglass()
     prepared = desk.prepare(mail)
     with connections[using].cursor() as cursor:
