@@ -1,11 +1,9 @@
-"""The webhook routes: ``POST /webhooks/<provider>[/<endpoint>]``, as a plain function and as ASGI."""
+"""The webhook routes, ``POST /webhooks/<provider>[/<endpoint>]``, as ASGI."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
-from datetime import datetime
-from typing import Final, TypeAlias
+from typing import Final
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -14,39 +12,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from mailglass.clock import Clock, system_clock
-from mailglass.webhook import BODY_BYTES_MAX, HeaderMap, WebhookRequest
-from mailglass.webhooks.answers import Answer
+from mailglass.webhook import BODY_BYTES_MAX
+from mailglass.webhooks.answers import Take, answered
 
 BODY_TIMEOUT_S: Final = 30.0
 """How long a provider may take for a batch of a few MB; SNS itself gives up after 15 s."""
-Take: TypeAlias = Callable[[str, WebhookRequest], Answer]
-"""``Mailglass.ingest``, or what stands in its place."""
-
-
-def answered(  # noqa: PLR0913 - what any framework knows of a request
-    take: Take,
-    endpoint: str,
-    *,
-    method: str,
-    url: str,
-    headers: Iterable[tuple[str, str]],
-    body: bytes,
-    remote_ip: str | None,
-    now: datetime,
-) -> Answer:
-    """Answer a request of whatever framework, from its raw body and every header it came with.
-
-    ``url`` is the one the provider called, ``remote_ip`` the last hop that is no proxy of yours.
-    """
-    request = WebhookRequest(
-        method=method.upper(),
-        url=url,
-        headers=HeaderMap(headers),
-        body=body,
-        remote_ip=remote_ip,
-        now=now,
-    )
-    return take(endpoint, request)
 
 
 def webhook_routes(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeAlias
+
+from mailglass.webhook import HeaderMap, WebhookRequest
 
 OK: Final = 200
 MALFORMED: Final = 400
@@ -39,6 +42,36 @@ class Answer:
     def is_taken(self) -> bool:
         """Tell whether the request is stored for good, now or before."""
         return self.status == OK
+
+
+Take: TypeAlias = Callable[[str, WebhookRequest], Answer]
+"""``Mailglass.ingest``, or what stands in its place."""
+
+
+def answered(  # noqa: PLR0913 - what any framework knows of a request
+    take: Take,
+    endpoint: str,
+    *,
+    method: str,
+    url: str,
+    headers: Iterable[tuple[str, str]],
+    body: bytes,
+    remote_ip: str | None,
+    now: datetime,
+) -> Answer:
+    """Answer a request of whatever framework, from its raw body and every header it came with.
+
+    ``url`` is the one the provider called, ``remote_ip`` the last hop that is no proxy of yours.
+    """
+    request = WebhookRequest(
+        method=method.upper(),
+        url=url,
+        headers=HeaderMap(headers),
+        body=body,
+        remote_ip=remote_ip,
+        now=now,
+    )
+    return take(endpoint, request)
 
 
 def taken(recorded: int = 0) -> Answer:

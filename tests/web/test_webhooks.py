@@ -9,9 +9,9 @@ from typing import Any
 from starlette.testclient import TestClient
 
 from front_desk import count, note
-from mailglass.web.webhooks import answered, webhook_app
+from mailglass.web.webhooks import webhook_app
 from mailglass.webhook import WebhookRequest
-from mailglass.webhooks.answers import Answer
+from mailglass.webhooks.answers import Answer, answered
 from webhook_requests import BASIC, NOW, delivered, hooked
 
 _HEADERS = {"Authorization": BASIC}

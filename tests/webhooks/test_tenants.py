@@ -11,8 +11,8 @@ from front_desk import count, note
 from mailglass import ConfigError, TenancyError
 from mailglass.errors import ConfigErrorType, TenancyErrorType
 from mailglass.tenancy import tenant
-from mailglass.web.webhooks import answered
 from mailglass.webhook import WebhookRequest
+from mailglass.webhooks.answers import answered
 from mailglass.webhooks.endpoint import Endpoint
 from webhook_requests import NOW, delivered, hooked, postmark, request
 
