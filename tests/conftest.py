@@ -125,14 +125,18 @@ def _ledger_faults(url: str) -> tuple[object, ...]:
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the markers of our own."""
     config.addinivalue_line("markers", "root: checks what only root can do; left out for others")
+    config.addinivalue_line(
+        "markers",
+        "redis: needs redis-server; left out where it is not installed: scripts/brokers does",
+    )
     config.addinivalue_line("markers", "tampers: writes to the ledger past mailglass, or breaks it")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is about root alone where we are not root: there is nothing to check."""
-    if os.geteuid() == 0:
-        return
-    left_out = [item for item in items if item.get_closest_marker("root")]
+    """Leave out what is about root alone where we are not root, and about Redis where there is none."""
+    absent = [] if os.geteuid() == 0 else ["root"]
+    absent += [] if shutil.which("redis-server") else ["redis"]
+    left_out = [item for item in items if any(map(item.get_closest_marker, absent))]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
 

@@ -33,6 +33,7 @@ def redis_url(tmp_path: Path) -> Iterator[str]:
         yield url
 
 
+@pytest.mark.redis
 def test_two_workers_share_what_redis_counts(database_url: str, redis_url: str) -> None:
     """And Postgres counts nothing."""
     given: dict[str, Any] = {"limits": LIMITS, "limits_redis_url": redis_url}
@@ -45,6 +46,7 @@ def test_two_workers_share_what_redis_counts(database_url: str, redis_url: str) 
         assert mail.gate.store.states(["provider", "tenant"]) == ()
 
 
+@pytest.mark.redis
 def test_what_a_provider_taught_holds_in_redis_too(database_url: str, redis_url: str) -> None:
     """A rest and a learnt rate are kept in Postgres, and obeyed."""
     wide = [{"per": ["provider"], "rate": "1000/s"}]
@@ -58,6 +60,7 @@ def test_what_a_provider_taught_holds_in_redis_too(database_url: str, redis_url:
         assert states == [DispatchState.SENT, DispatchState.QUEUED]
 
 
+@pytest.mark.redis
 def test_postgres_keeps_the_limits_while_redis_is_away(
     database_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -38,16 +38,14 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["postgres", "redis"])
-def pacing(
-    request: pytest.FixtureRequest, database_url: str, redis_url: str
-) -> Iterator[PacingStore]:
+@pytest.fixture(params=["postgres", pytest.param("redis", marks=pytest.mark.redis)])
+def pacing(request: pytest.FixtureRequest, database_url: str) -> Iterator[PacingStore]:
     """Yield the passes of a fresh database or Redis, with the rights of the application."""
     with Store(database_url, role="mailglass_app") as store:
         if request.param == "postgres":
             yield PacingStore(store=store)
             return
-        passes = RedisPasses(redis_url)
+        passes = RedisPasses(request.getfixturevalue("redis_url"))
         passes._redis.flushall()
         pacing = RedisPacing(store=store, passes=passes)
         yield pacing

@@ -115,6 +115,7 @@ def test_no_second_sees_more_than_the_rate(database_url: str, calls: Path) -> No
     assert mails / (times[-1] - times[0]) > 0.7 * RATE
 
 
+@pytest.mark.redis
 def test_no_second_sees_more_than_the_rate_in_redis(
     database_url: str, calls: Path, tmp_path: Path
 ) -> None:
