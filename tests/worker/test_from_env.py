@@ -36,7 +36,10 @@ class Telling(FakeAdapter):
 
 def test_a_broker_in_the_settings_is_enough(database_url: str) -> None:
     """``stub://``: from_env wires it, close() ends it."""
-    fake = Telling()
+    fake, before = (
+        Telling(),
+        set(threading.enumerate()),
+    )  # another test's Mailglass may be open still
     with Mailglass.from_env(
         adapters={"default": fake}, database_url=database_url, broker_url="stub://"
     ) as mail:
@@ -44,7 +47,8 @@ def test_a_broker_in_the_settings_is_enough(database_url: str) -> None:
         mail.deliver_many([note(), note()])
         for _ in range(3):
             assert fake.arrived.acquire(timeout=DEADLINE_S)
-    names = {one.name for one in threading.enumerate()} - {"mailglass-bell"}  # it notices by itself
+    left = set(threading.enumerate()) - before
+    names = {one.name for one in left} - {"mailglass-bell"}  # it notices by itself
     assert not [one for one in names if one.startswith("mailglass-")]
 
 
