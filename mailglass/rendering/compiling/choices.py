@@ -108,10 +108,10 @@ def _condition(source: Source, inside: Sequence[Construct], one: int) -> tuple[s
 
 
 def _values(tree: Tree, source: Source, expression: str) -> tuple[str, ...]:
-    node = tree.library.reader.expression(expression)
+    node = tree.shared.reader.expression(expression)
     if node is None or not is_pure(node):
         raise UnknownError
-    context = source.module.context(tree.library.environment)
+    context = source.module.context(tree.shared.environment)
     found = choices_of(node, source.scope, context)
     if not all(type(one) is str and _NAMES.fullmatch(one) is not None for one in found):
         raise UnknownError

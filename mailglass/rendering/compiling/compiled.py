@@ -94,11 +94,11 @@ def compile_template(environment: Environment, name: str, engine: Engine) -> Com
         done = styled(tree, changes)
         reasons = done.reasons
     if not reasons:
-        html = template(tree.library, name, done.files, done.variants, finalize=_checked)
+        html = template(tree.shared, name, done.files, done.variants, finalize=_checked)
         said = spoken_texts(environment, tree, done, changes)
         if said is not None:
             text = template(
-                tree.library, name, said.files, said.variants, finalize=spoken, autoescape=False
+                tree.shared, name, said.files, said.variants, finalize=spoken, autoescape=False
             )
     report = TemplateReport(
         name=name,
@@ -106,7 +106,7 @@ def compile_template(environment: Environment, name: str, engine: Engine) -> Com
         reasons=tuple(reasons),
         compile_ms=(time.perf_counter() - begun) * 1000,
     )
-    return Compiled(report=report, html=html, text=text, taken=frozenset(tree.library.taken))
+    return Compiled(report=report, html=html, text=text, taken=frozenset(tree.shared.taken))
 
 
 def _refusals(environment: Environment, tree: Tree) -> list[str]:

@@ -24,7 +24,7 @@ class Tree:
     """A template with all its files: the page they make, and why it may not be compiled."""
 
     name: str
-    library: Library
+    shared: Library
     sources: dict[str, Source] = field(default_factory=dict)
     page: Page = field(default_factory=Page)
     parents: dict[int, int | None] = field(default_factory=dict)
@@ -48,12 +48,12 @@ class Tree:
 
     def is_tame(self, file: str, one: Construct) -> bool:
         """Tell whether an output is never empty, and never ends a declaration in a style."""
-        source, reader = self.sources[file], self.library.reader
+        source, reader = self.sources[file], self.shared.reader
         node = reader.expression(one.body) if one.kind == "expression" else None
         if isinstance(node, nodes.Filter) and node.name == "int":
             return True
         try:
-            context = source.module.context(self.library.environment)
+            context = source.module.context(self.shared.environment)
             choices = choices_of(node, source.scope, context) if node else ("",)
             return all(_TAME.fullmatch(str(choice)) is not None for choice in choices)
         except UnknownError:
@@ -76,7 +76,7 @@ class Tree:
     def shadowed(self) -> Iterator[str]:
         """Yield a reason for each constant of the environment that another file of the page binds."""
         for source in self.sources.values():
-            for name in sorted(self.library.taken & source.module.stores.keys()):
+            for name in sorted(self.shared.taken & source.module.stores.keys()):
                 if source.macro is None:
                     yield f"{source.name}: {name} is set, which other files take for a constant"
         pages = [one for one in self.sources.values() if one.macro is None]

@@ -72,7 +72,7 @@ class _Content:
 class _Walk:
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
-        self._library = tree.library
+        self._library = tree.shared
         self._content: _Content | None = None
         self._open: list[Macro] = []
         self._calls = 0
