@@ -36,6 +36,7 @@ FOLD: Final = (
     S.SENDING, S.QUEUED, S.UNKNOWN, S.SENT, S.UNKNOWN_FINAL, S.FAILED, S.SUPPRESSED, S.EXPIRED,
     S.CANCELLED,
 )  # fmt: skip
+RANK: Final = {state: rank for rank, state in enumerate(FOLD)}
 AT_WORK: Final = (S.SENDING, S.UNKNOWN)
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -84,7 +85,12 @@ class ModelMessage:
     @property
     def state(self) -> DispatchState:
         """Return the fold of the deliveries' states."""
-        return min((one.state for one in self.deliveries), key=FOLD.index)
+        first, *others = self.deliveries
+        return (
+            min((first.state, *(one.state for one in others)), key=RANK.__getitem__)
+            if others
+            else first.state
+        )
 
 
 @dataclass(slots=True, kw_only=True)

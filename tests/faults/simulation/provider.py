@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum, unique
+from functools import cache
 from typing import Final
 from uuid import UUID
 
@@ -44,6 +45,16 @@ _ANSWERS: Final[Mapping[str, FailureClass | None]] = {
 }
 
 
+@cache
+def _promised(kind: Kind, bug: Bug | None) -> Capabilities:
+    lag_s = 0.0 if bug is Bug.SEARCH_TOO_EARLY else LAG_S
+    promises_key = kind is Kind.KEYED or bug is Bug.FENCE_WITHOUT_KEY
+    return Capabilities(
+        idempotency_window_s=WINDOW_S if promises_key else None,
+        search_lag_s=lag_s if kind is Kind.SEARCHABLE else None,
+    )
+
+
 @dataclass(slots=True, kw_only=True)
 class Provider:
     """What one provider has accepted, by delivery; also the adapter that talks to it."""
@@ -66,13 +77,7 @@ class Provider:
     @property
     def capabilities(self) -> Capabilities:
         """Return what it promises, which a planted bug may make a lie."""
-        is_searchable = self.kind is Kind.SEARCHABLE
-        lag_s = 0.0 if self.world.bug is Bug.SEARCH_TOO_EARLY else LAG_S
-        promises_key = self.kind is Kind.KEYED or self.world.bug is Bug.FENCE_WITHOUT_KEY
-        return Capabilities(
-            idempotency_window_s=WINDOW_S if promises_key else None,
-            search_lag_s=lag_s if is_searchable else None,
-        )
+        return _promised(self.kind, self.world.bug)
 
     def check(self, message: Message) -> None:
         """Refuse nothing."""

@@ -288,11 +288,10 @@ class Simulation:
             one.restart()
         for wait_s in (*[300.0] * 18, *[DAY_S] * 5):
             self.world.now += wait_s
-            for one in self.processes:
-                for _ in range(3):
-                    one.step()
-            if all(one.state.is_terminal for one in self.tables.messages.values()):
-                return
+            for one in self.processes * 3:
+                one.step()
+                if all(one.state.is_terminal for one in self.tables.messages.values()):
+                    return
         raise BreachError("I2: not settled")
 
     def _checked(self) -> Tally:
