@@ -50,6 +50,7 @@ class ModelDelivery:
     address: str
     state: DispatchState = S.QUEUED
     outcome_rank: int = 0
+    of: ModelMessage | None = None
     events: list[tuple[str, Mapping[str, Any], float]] = field(default_factory=list)
 
     def step(
@@ -61,6 +62,8 @@ class ModelDelivery:
         if event == "dispatched" and any(kind == event for kind, _, _ in self.events):
             raise BreachError("dispatched twice")
         self.state = state
+        if self.of is not None:
+            self.of.folded = None
         self.events.append((event, dict(payload), now))
 
 
@@ -81,16 +84,20 @@ class ModelMessage:
     owner_key: int = 0
     owner_epoch: int = -1
     updated_at: float = 0.0
+    folded: DispatchState | None = None
+    """What ``state`` found, until a delivery takes a step."""
+
+    def __post_init__(self) -> None:
+        """Hear of each step."""
+        for one in self.deliveries:
+            one.of = self
 
     @property
     def state(self) -> DispatchState:
         """Return the fold of the deliveries' states."""
-        first, *others = self.deliveries
-        return (
-            min((first.state, *(one.state for one in others)), key=RANK.__getitem__)
-            if others
-            else first.state
-        )
+        if self.folded is None:
+            self.folded = min((one.state for one in self.deliveries), key=RANK.__getitem__)
+        return self.folded
 
 
 @dataclass(slots=True, kw_only=True)

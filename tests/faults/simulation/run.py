@@ -286,7 +286,7 @@ class Simulation:
         self.provider.is_calm = True
         for one in self.processes:
             one.restart()
-        for wait_s in (*[300.0] * 18, *[DAY_S] * 5):
+        for wait_s in (*[600.0] * 9, *[DAY_S] * 5):
             self.world.now += wait_s
             for one in self.processes * 3:
                 one.step()
