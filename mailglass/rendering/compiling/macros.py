@@ -21,6 +21,7 @@ from mailglass.rendering.compiling.scopes import (
     stored_names,
     value_of,
 )
+from mailglass.rendering.compiling.translating import with_calls
 
 _LOADED: Final[WeakKeyDictionary[Environment, dict[str, Module]]] = WeakKeyDictionary()
 """Files are read once: the environments never read a changed file anew."""
@@ -108,7 +109,7 @@ class Library:
         if environment.loader is None:
             raise TypeError("the environment has no loader")
         text, filename, _ = environment.loader.get_source(environment, name)
-        text = settled(text)
+        text = with_calls(environment, settled(text))
         tree = environment.parse(text, name, filename)
         outermost = [one for one in tree.body if not isinstance(one, nodes.Macro)]
         stores = stored_names(outermost)
