@@ -26,6 +26,8 @@ _GROUP_MAX: Final = 100
 _AHEAD_S: Final = 0.25
 """How much work is claimed ahead of the threads, by the rate of the last moments."""
 _RATE_WINDOW_S: Final = 0.1
+_LAST_WRITE_S: Final = 20.0
+"""How long a stop waits for a database that is away: below the 30 s after which services are killed."""
 _STOP_WAIT_S: Final = 0.25
 """How soon a stop is noticed while there is nothing to do."""
 
@@ -54,6 +56,8 @@ class Worker:
 
         Raises:
             ConfigError: ``conflicting``, when the Mailglass was closed.
+            DatabaseAwayError: the database was away for 20 s after the flag, so verdicts are lost
+                and their mail becomes *unknown*.
 
         """
         return _Run(worker=self, stopped=stopped).work()
@@ -244,4 +248,18 @@ class _Run:
         self.news.put(None)
         writer.join()
         if self.failure is None:
-            self._write()
+            self._write_last()
+
+    def _write_last(self) -> None:
+        """Write what is left: a verdict that is lost makes a mail unknown that its provider has."""
+        end = time.monotonic() + _LAST_WRITE_S
+        while True:
+            try:
+                self._write()
+            except DatabaseAwayError as error:
+                report(Signal.DATABASE_AWAY, level=logging.ERROR, error_type=type(error).__name__)
+                if time.monotonic() >= end:
+                    raise
+                time.sleep(_STOP_WAIT_S)
+            else:
+                return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,9 +15,10 @@ import pytest
 from front_desk import BULK, front_desk, note
 from mailglass import DispatchState, Mailglass, Stream
 from mailglass.adapters.fake import FakeAdapter
-from mailglass.delivery.dispatch import CLAIM_WAIT_S_MAX
+from mailglass.delivery.dispatch import CLAIM_WAIT_S_MAX, Attempt
 from mailglass.envelope import Accepted, Envelope
-from mailglass.worker import Worker
+from mailglass.ledger.faults import DatabaseAwayError
+from mailglass.worker import Worker, pipeline, steps
 
 DEADLINE_S = 30.0
 
@@ -174,6 +176,35 @@ def test_an_error_while_writing_ends_the_run_and_is_told(database_url: str) -> N
         with pytest.raises(psycopg.errors.CheckViolation):
             Worker(mail=mail, threads=2).run(stopped)
     assert not stopped.is_set()
+
+
+@pytest.mark.parametrize("is_back", [True, False])
+def test_a_stop_waits_a_while_for_a_database_that_is_away(
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    is_back: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """A restart of Postgres during a deployment makes no mail unknown; a longer absence is told."""
+    real, tries, stopped = steps.finalize, [0], threading.Event()
+
+    def away(mail: Mailglass, attempts: list[Attempt]) -> None:
+        stopped.set()
+        tries[0] += 1
+        if not is_back or tries[0] < 5:
+            raise DatabaseAwayError("away")
+        real(mail, attempts)
+
+    monkeypatch.setattr(steps, "finalize", away)
+    monkeypatch.setattr(pipeline, "_TROUBLE_WAIT_S", 0.0)
+    monkeypatch.setattr(pipeline, "_LAST_WRITE_S", 30.0 if is_back else 0.5)
+    with front_desk(database_url, FakeAdapter()) as mail:
+        delivery = mail.deliver_later(note())
+        worker = Worker(mail=mail, threads=1, poll_s=0.01)
+        with contextlib.nullcontext() if is_back else pytest.raises(DatabaseAwayError):
+            worker.run(stopped)
+        found = mail.delivery(delivery.id)
+    assert found is not None
+    assert found.state is (DispatchState.SENT if is_back else DispatchState.SENDING)
 
 
 def test_mail_in_order_goes_one_after_the_other(database_url: str) -> None:
