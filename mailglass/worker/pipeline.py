@@ -6,6 +6,7 @@ import logging
 import queue
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -75,7 +76,7 @@ class _Run:
     moved: threading.Event = field(default_factory=threading.Event)
     """Raised when there may be something to claim: room, or a ring of the bell."""
     ended: threading.Event = field(default_factory=threading.Event)
-    """Raised when the writer has ended, by itself or by an error."""
+    """Raised when no more is to be claimed, since the writer has ended or was refused something."""
     unwritten: list[Attempt] = field(default_factory=list)
     in_flight: set[tuple[str, int]] = field(default_factory=set)
     tried: int = 0
@@ -176,15 +177,13 @@ class _Run:
         return len(claims)
 
     def _write_all(self) -> None:
-        """Write what comes of attempts until no more will come; an error ends the whole run."""
+        """Write what comes of attempts until no more will come."""
         try:
             while self._collect():
                 try:
                     self._write()
                 except DatabaseAwayError as error:
                     self._wait_for_database(error)
-        except Exception as error:  # noqa: BLE001 - told to whoever called run
-            self.failure = error
         finally:
             self.ended.set()
             self.moved.set()
@@ -209,16 +208,39 @@ class _Run:
         """Write what came of attempts; they are kept until the database has them."""
         if not self.unwritten:
             return
-        steps.finalize(self.worker.mail, self.unwritten)
-        for one in self.unwritten:
-            self.in_flight.discard((str(one.claim.message_id), one.claim.token))
-        self.tried += len(self.unwritten)
-        self.unwritten.clear()
+        try:
+            self._write_these(self.unwritten)
+        except DatabaseAwayError:
+            raise
+        except Exception:  # noqa: BLE001 - which of them it was shows when each is written alone
+            self._write_each()
         self.moved.set()
         elapsed_s = time.monotonic() - self.counted_at
         if elapsed_s >= _RATE_WINDOW_S:
             self.rate_per_s = (self.tried - self.counted) / elapsed_s
             self.counted, self.counted_at = self.tried, time.monotonic()
+
+    def _write_these(self, attempts: Sequence[Attempt]) -> None:
+        steps.finalize(self.worker.mail, attempts)
+        written = {_mark(one) for one in attempts}
+        self.in_flight -= written
+        self.tried += len(attempts)
+        self.unwritten = [one for one in self.unwritten if _mark(one) not in written]
+
+    def _write_each(self) -> None:
+        """Write one by one what cannot be written together, so that one costs no other its verdict.
+
+        What is refused alone too ends the run, after the others are written.
+        """
+        for one in tuple(self.unwritten):
+            try:
+                self._write_these([one])
+            except DatabaseAwayError:
+                raise
+            except Exception as error:  # noqa: BLE001 - told to whoever called run
+                self.failure = self.failure or error
+                self.unwritten.remove(one)
+                self.ended.set()
 
     def _send(self, number: int) -> None:
         takes_bulk = number > 0 or self.worker.threads == 1
@@ -247,8 +269,7 @@ class _Run:
             one.join()
         self.news.put(None)
         writer.join()
-        if self.failure is None:
-            self._write_last()
+        self._write_last()
 
     def _write_last(self) -> None:
         """Write what is left: a verdict that is lost makes a mail unknown that its provider has."""
@@ -263,3 +284,7 @@ class _Run:
                 time.sleep(_STOP_WAIT_S)
             else:
                 return
+
+
+def _mark(attempt: Attempt) -> tuple[str, int]:
+    return str(attempt.claim.message_id), attempt.claim.token

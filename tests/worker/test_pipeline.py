@@ -178,6 +178,22 @@ def test_an_error_while_writing_ends_the_run_and_is_told(database_url: str) -> N
     assert not stopped.is_set()
 
 
+def test_one_verdict_that_is_refused_costs_no_other_its_own(database_url: str) -> None:
+    """Those that were written with it are no more unknown than they would be without it."""
+    with front_desk(database_url) as mail:
+        asked = [mail.deliver_later(note(to=f"{name}@mail.example")) for name in ("a", "bad", "c")]
+        with psycopg.connect(database_url, autocommit=True) as owner:
+            owner.execute(
+                "alter table mailglass.deliveries"
+                " add check (state <> 'sent' or address_key <> 'bad@mail.example')"
+            )
+        with pytest.raises(psycopg.errors.CheckViolation):
+            Worker(mail=mail, threads=4).run(threading.Event())
+        found = [mail.delivery(one.id) for one in asked]
+    states = [one.state for one in found if one is not None]
+    assert states == [DispatchState.SENT, DispatchState.SENDING, DispatchState.SENT]
+
+
 @pytest.mark.parametrize("is_back", [True, False])
 def test_a_stop_waits_a_while_for_a_database_that_is_away(
     database_url: str,
