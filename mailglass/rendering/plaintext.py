@@ -183,7 +183,8 @@ def finished(text: str) -> str:
     """
     text = _at_most(1, " ", text.replace(NOTHING, ""))
     if LINK in text:
-        text = _LINK.sub(_spelled, text)
+        # A space inside a label and one behind it stand side by side now.
+        text = _at_most(1, " ", _LINK.sub(_spelled, text))
     if LINK in text or TARGET in text or END in text:
         text = _LEFT_OVER.sub("", text)
     text = laid_out(text, BREAK)

@@ -253,3 +253,10 @@ def _winning(html: str) -> list[dict[str, str]]:
         }
         for one in root.iter("p", "div")
     ]
+
+
+def test_space_at_the_end_of_a_label_is_none_at_the_end_of_a_line(tmp_path: Path) -> None:
+    """A label that ends in a space, before white space, before a line: one way or the other."""
+    templates = _pages(tmp_path, greeting__html="<a>{{ name }}</a>\n<p>x</p>")
+    compiled, text = templates.render_mail(NAME, {"name": "one\u00a0"})
+    assert text == plain_text(compiled) == "one\n\nx\n"
