@@ -62,7 +62,8 @@ def settle(
 ) -> Settlement:
     """Decide what follows from one verdict; ``attempt`` counts from 1.
 
-    What could only be tried again after its time is over has failed now.
+    What could only be tried again after its time is over has failed now; a wrong configuration may be
+    mended at any moment, so there it is tried within what is left, and expires.
     """
     state, event = _step(verdict.failure_class, attempt, settings)
     wait_s = 0.0
@@ -71,7 +72,10 @@ def settle(
             verdict.retry_after_s or 0.0,
             backoff_s(verdict.failure_class, attempt, settings, jitter),
         )
-        if expires_in_s is not None and wait_s >= expires_in_s:
+        if verdict.failure_class is FailureClass.CONFIGURATION:
+            left_s = wait_s if expires_in_s is None else expires_in_s / 2
+            wait_s = min(wait_s, max(settings.retry_base_s, left_s))
+        elif expires_in_s is not None and wait_s >= expires_in_s:
             state, event, wait_s = DispatchState.FAILED, EventType.FAILED, 0.0
     return Settlement(
         delivery_id=verdict.delivery_id,
