@@ -106,6 +106,15 @@ CREATE TRIGGER deliveries_refuse_delete BEFORE DELETE OR TRUNCATE ON mailglass.d
 alter table mailglass.deliveries enable always trigger deliveries_refuse_delete;
 CREATE TRIGGER deliveries_transition BEFORE UPDATE OF state ON mailglass.deliveries FOR EACH ROW WHEN ((old.state IS DISTINCT FROM new.state)) EXECUTE FUNCTION mailglass.refuse_wrong_transition();
 
+create table mailglass.erasure_marks (
+    tenant_id text not null,
+    mark text not null,
+    created_at timestamp with time zone not null default now(),
+    constraint erasure_marks_mark_check CHECK ((mark ~~ 'hmac1:%@erased'::text)),
+    constraint erasure_marks_pkey PRIMARY KEY (tenant_id)
+);
+alter table mailglass.erasure_marks owner to mailglass_owner;
+
 create table mailglass.erasures (
     id uuid not null,
     tenant_id text not null,
@@ -577,6 +586,7 @@ grant INSERT, SELECT, UPDATE on table mailglass.breakers to mailglass_app;
 grant SELECT on table mailglass.breakers to mailglass_audit;
 grant INSERT, SELECT, UPDATE on table mailglass.deliveries to mailglass_app;
 grant SELECT on table mailglass.deliveries to mailglass_audit;
+grant INSERT, SELECT on table mailglass.erasure_marks to mailglass_app;
 grant INSERT, SELECT on table mailglass.erasures to mailglass_app;
 grant SELECT on table mailglass.erasures to mailglass_audit;
 grant INSERT, SELECT on table mailglass.event_keys to mailglass_app;

@@ -154,15 +154,35 @@ def erased_value(key: bytes, tenant_id: str, address_key: str) -> str:
     return f"hmac1:{hmac.new(key, told, hashlib.sha256).hexdigest()}@erased"
 
 
+def key_mark(key: bytes, tenant_id: str) -> str:
+    """Return the keyed hash of no address: it tells which erasure key made a tenant's hashes."""
+    return erased_value(key, tenant_id, "")
+
+
+def unknown_erasure_key(values: Iterable[str] = ()) -> ConfigError:
+    """Return what is raised where hashes of erased people were made with a key that is not at hand."""
+    has_one = any(_ERASED.fullmatch(one) for one in values)
+    return ConfigError(
+        "people were erased with another erasure key; they would be mailed again"
+        if has_one
+        else "people were erased and the erasure key is not set; they would be mailed again",
+        type=ConfigErrorType.CONFLICTING if has_one else ConfigErrorType.MISSING,
+        key="erasure_key",
+        hint="Set MAILGLASS_ERASURE_KEY, wherever mail is sent, to the key that they were erased with.",
+    )
+
+
 def asked_values(
     address_keys: Iterable[str], *, tenant_id: str, erasure_key: bytes | None
 ) -> set[str]:
     """Return every value that could refuse one of the address keys: keys, domains and keyed hashes.
 
+    With them comes the mark of the erasure key, without which a list with erased people answers no one.
+
     A tag (``zoe+news@…``, RFC 5233) is asked for with and without: who refuses ``zoe@…`` is not
     reached by adding one, while a refusal of ``zoe+news@…`` leaves ``zoe@…`` alone.
     """
-    found: set[str] = set()
+    found = set() if erasure_key is None else {key_mark(erasure_key, tenant_id)}
     for address_key in address_keys:
         keys = _keys(address_key)
         found |= {*keys, address_key.rpartition("@")[2]}

@@ -89,6 +89,8 @@ def verdict_of_refusal(error: MailglassError) -> Verdict:
             failure, code = FailureClass.CONFIGURATION, "adapter_missing"
         case ConfigError(key=network_guard.SETTING):
             failure, code = FailureClass.CONFIGURATION, "real_network_off"
+        case ConfigError(key="erasure_key"):
+            failure, code = FailureClass.CONFIGURATION, "erasure_key_unknown"
         case _:
             failure, code = FailureClass.PERMANENT, "preflight_rejected"
     return Verdict(delivery_id=UUID(int=0), failure_class=failure, code=code)

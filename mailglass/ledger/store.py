@@ -34,7 +34,7 @@ from mailglass.ledger.rows import (
 )
 from mailglass.ledger.sql import query
 from mailglass.message import Stream
-from mailglass.suppression import Suppression
+from mailglass.suppression import Suppression, unknown_erasure_key
 
 Parameters = Mapping[str, object]
 
@@ -283,11 +283,19 @@ class Store:
     def matching_suppressions(
         self, tenant_id: str, values: Sequence[str], stream: Stream
     ) -> tuple[Suppression, ...]:
-        """Return the refusals that hold now for any of the address keys and domains."""
+        """Return the refusals that hold now for any of the values, as ``asked_values`` makes them.
+
+        Raises:
+            ConfigError: ``missing`` or ``conflicting`` where erased people are refused under hashes
+                of an erasure key that is not at hand: they would be mailed again.
+
+        """
         rows = self.rows(
             "matching_suppressions",
             {"tenant_id": tenant_id, "values": json.dumps(list(values)), "stream": stream.value},
         )
+        if rows and rows[0]["scope"] == "erasure_key":
+            raise unknown_erasure_key(values)
         return tuple(parse_suppression(row) for row in rows)
 
 

@@ -26,6 +26,8 @@ from mailglass.suppression import (
     SuppressionScope,
     check_remark,
     erased_value,
+    key_mark,
+    unknown_erasure_key,
     value_key,
 )
 
@@ -210,7 +212,8 @@ class Suppressions:
         """Forget an address and go on refusing it under its keyed hash; the number of rows it was in.
 
         Raises:
-            ConfigError: ``missing`` without an erasure key: the refusal would be lost.
+            ConfigError: ``missing`` without an erasure key: the refusal would be lost;
+                ``conflicting`` where others were erased with another key.
 
         """
         if self.erasure_key is None:
@@ -221,18 +224,21 @@ class Suppressions:
                 hint="Set MAILGLASS_ERASURE_KEY to a secret that is kept for as long as the list.",
             )
         key = value_key(SuppressionScope.ADDRESS, address)
-        batch_id = new_id()
+        batch_id, erased = new_id(), erased_value(self.erasure_key, self.tenant_id, key)
         parameters = {
             "tenant_id": self.tenant_id,
             "value": key,
-            "hash": erased_value(self.erasure_key, self.tenant_id, key),
+            "hash": erased,
+            "mark": key_mark(self.erasure_key, self.tenant_id),
             "batch_id": batch_id,
             "changed_by": self.by,
         }
         with self.store.connection() as connection, connection.transaction():
-            gone = connection.execute(query("erase_suppressed_address"), parameters).fetchone()
+            row = connection.execute(query("erase_suppressed_address"), parameters).fetchone()
+            if row is None or not row["is_known_key"]:
+                raise unknown_erasure_key([erased])
             connection.execute(query("merge_suppressions"), {"batch_id": batch_id})
-        return 0 if gone is None else int(gone["gone"])
+        return int(row["gone"])
 
     def _rows(self, name: str, parameters: dict[str, object]) -> list[DictRow]:
         with self.store.connection() as connection:

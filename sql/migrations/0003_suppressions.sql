@@ -23,6 +23,16 @@ comment on column mailglass.suppressions.value is
 comment on column mailglass.suppressions.removed_at is
     'Set: it no longer holds. The row stays until its address is erased.';
 
+-- A process without the key could not see that an erased person left, and would mail them.
+create table mailglass.erasure_marks (
+    tenant_id text primary key,
+    mark text not null check (mark like 'hmac1:%@erased'),
+    created_at timestamptz not null default now()
+);
+
+comment on table mailglass.erasure_marks is
+    'Which erasure key made a tenant''s keyed hashes: the hash of no address. Mail waits for that key.';
+
 create table mailglass.suppression_history (
     id bigint generated always as identity primary key,
     tenant_id text not null,
@@ -197,6 +207,7 @@ begin
     if exists (select from pg_catalog.pg_roles where rolname = 'mailglass_app') then
         grant select on mailglass.suppression_history to mailglass_app;
         grant select, insert, delete on mailglass.suppression_intake to mailglass_app;
+        grant select, insert on mailglass.erasure_marks to mailglass_app;
     end if;
     if exists (select from pg_catalog.pg_roles where rolname = 'mailglass_audit') then
         grant select on mailglass.suppression_history to mailglass_audit;

@@ -2,20 +2,28 @@
 -- The standing refusals that hold now for any of the values (address keys, domains, keyed hashes of
 -- erased addresses) on a stream. OFFSET 0 keeps it one look into the index for each value: for many
 -- values the planner would rather read the whole list, which is slower and grows with it. The values come
--- as JSON: of an array the planner counts the members, and plans anew each time.
+-- as JSON: of an array the planner counts the members, and plans anew each time. A row of the scope
+-- erasure_key says that erased people are refused under hashes of a key that the values were not made with.
 select f.scope, f.value, f.stream, f.reason, f.source, f.expires_at
-from (select distinct u.value from jsonb_array_elements_text(%(values)s::jsonb) as u (value)) v
-cross join lateral (
-    select s.scope, s.value, s.stream, s.reason, s.source, s.expires_at
-    from mailglass.suppressions s
-    where s.tenant_id = %(tenant_id)s::text
-      and s.value = v.value
-      and (s.stream is null or s.stream = %(stream)s::text)
-      and (s.expires_at is null or s.expires_at > clock_timestamp())
-      and s.removed_at is null
-    offset 0
+from (
+    select found.*
+    from (select distinct u.value from jsonb_array_elements_text(%(values)s::jsonb) as u (value)) v
+    cross join lateral (
+        select s.scope, s.value, s.stream, s.reason, s.source, s.expires_at
+        from mailglass.suppressions s
+        where s.tenant_id = %(tenant_id)s::text
+          and s.value = v.value
+          and (s.stream is null or s.stream = %(stream)s::text)
+          and (s.expires_at is null or s.expires_at > clock_timestamp())
+          and s.removed_at is null
+        offset 0
+    ) found
+    union all
+    select 'erasure_key', k.mark, null, null, null, null
+    from mailglass.erasure_marks k
+    where k.tenant_id = %(tenant_id)s::text and not jsonb_exists(%(values)s::jsonb, k.mark)
 ) f
-order by array_position(array['address', 'domain', 'address_stream'], f.scope), f.value;
+order by array_position(array['erasure_key', 'address', 'domain', 'address_stream'], f.scope), f.value;
 
 -- name: merge_suppressions
 -- Move a batch out of the intake; of one value named twice the strongest reason, and then the one
@@ -96,7 +104,7 @@ limit %(limit)s::integer;
 
 -- name: erase_suppressed_address
 -- Take an address out of the suppressions and put its keyed hash into the intake, where the refusals
--- that still hold wait to be merged under it.
+-- that still hold wait to be merged under it. The key's mark stays: another key is told, and undone.
 with gone as (
     delete from mailglass.suppressions s
     where s.tenant_id = %(tenant_id)s::text
@@ -110,5 +118,15 @@ with gone as (
         %(changed_by)s::text, g.expires_at, g.created_at
     from gone g
     where g.removed_at is null
+), marked as (
+    insert into mailglass.erasure_marks (tenant_id, mark)
+    select %(tenant_id)s::text, %(mark)s::text
+    where exists (select from gone)
+    on conflict do nothing
+    returning mark
 )
-select count(*) as gone from gone;
+select count(*) as gone,
+       count(*) = 0 or exists (select from marked) or exists (
+           select from mailglass.erasure_marks k
+           where k.tenant_id = %(tenant_id)s::text and k.mark = %(mark)s::text) as is_known_key
+from gone;

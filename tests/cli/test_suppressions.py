@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from front_desk import front_desk, note
-from mailglass import SuppressedError
+from mailglass import ConfigError, SuppressedError
 from mailglass.cli.group import mailglass
 from mailglass.errors import SendError
 
@@ -256,7 +256,7 @@ def test_erasing_without_a_key_is_refused(run: Run, database_url: str) -> None:
 def test_an_erased_address_is_forgotten_and_still_refused(
     run: Run, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Under a hash that only the key can make."""
+    """Under a hash that only the key can make; without it nobody is told that they may be mailed."""
     monkeypatch.setenv("MAILGLASS_ERASURE_KEY", "0123456789abcdef")
     run("add", "canary@mail.example")
     assert run("erase", "Canary@mail.example").stdout == "erased from 1 suppressions\n"
@@ -266,4 +266,6 @@ def test_an_erased_address_is_forgotten_and_still_refused(
             owner.execute("select s from mailglass.suppressions s").fetchall()
         )
     monkeypatch.delenv("MAILGLASS_ERASURE_KEY")
-    assert run("check", "canary@mail.example").exit_code == 0
+    told = run("check", "canary@mail.example")
+    assert isinstance(told.exception, ConfigError)
+    assert told.exception.key == "erasure_key"

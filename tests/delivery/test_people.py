@@ -53,6 +53,7 @@ TAKEN_OUT_OF = {
     for name in ("messages", "deliveries", "webhook_orphans", "webhook_receipts", "suppressions")
 }
 WITHOUT_ADDRESS = {
+    "mailglass.erasure_marks",
     "mailglass.erasures",
     "mailglass.event_keys",
     "mailglass.events",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -26,6 +27,7 @@ from mailglass.ledger.database import DatabaseChoice
 from mailglass.ledger.suppressions import Suppressions
 from mailglass.preflight.suppression import erasure_key_of
 from mailglass.settings import Settings, load_settings
+from mailglass.worker import Worker
 
 KEY = "0123456789abcdef0123456789abcdef"
 
@@ -134,6 +136,44 @@ def test_an_erased_person_is_not_mailed_again(database_url: str) -> None:
         found = mail.delivery(queued.id)
         assert found is not None
         assert found.state is DispatchState.SUPPRESSED
+
+
+@pytest.mark.parametrize(("key", "kind"), [(None, "missing"), ("k" * 16 + "other", "conflicting")])
+def test_no_mail_leaves_where_the_key_of_erased_people_is_not_known(
+    database_url: str, key: str | None, kind: str
+) -> None:
+    """Neither at intake nor at dispatch: whoever left would be mailed again."""
+    with _keyed_desk(database_url) as mail:
+        mail.suppress(_entry(value="zoe@mail.example"))
+        queued = mail.deliver_later(note(to="ann@mail.example"))
+        assert mail.people(by="ann").erase("zoe@mail.example").suppressions == 1
+    fake = FakeAdapter()
+    with front_desk(database_url, fake, erasure_key=key) as mail:
+        for send in (mail.deliver, mail.deliver_later):
+            with pytest.raises(ConfigError) as caught:
+                send(note(to="zoe@mail.example"))
+            assert (caught.value.type, caught.value.key) == (kind, "erasure_key")
+        with pytest.raises(ConfigError):
+            Worker(mail=mail, threads=1).run(threading.Event())
+        mail.dispatch_due()
+        found = mail.delivery(queued.id)
+    assert found is not None
+    assert found.state is DispatchState.QUEUED
+    assert fake.sent == ()
+
+
+def test_nobody_is_erased_with_a_second_key(database_url: str) -> None:
+    """Two keys could not both be asked for."""
+    with _keyed_desk(database_url) as mail:
+        mail.suppress(_entry(value="zoe@mail.example"))
+        mail.people(by="ann").erase("zoe@mail.example")
+        mail.suppress(_entry(value="ann@mail.example"))
+    with front_desk(database_url, erasure_key="another key of 16") as mail:
+        with pytest.raises(ConfigError) as caught:
+            mail.people(by="ann").erase("ann@mail.example")
+        assert caught.value.type == "conflicting"
+    with _keyed_desk(database_url) as mail, pytest.raises(SuppressedError):
+        mail.deliver(note(to="ann@mail.example"))
 
 
 def test_a_weak_erasure_key_is_found_at_boot() -> None:
