@@ -34,6 +34,7 @@ def command(*, keep: bool, may_migrate: bool, database_url: str | None) -> None:
     from mailglass.demo.story import compare_bytes, receiver, show_timelines, tell
     from mailglass.settings import load_settings
 
+    _need_the_server()
     load_settings()  # what is wrong with them is said before anything is started
     with receiver() as server, _folder(keep=keep) as folder:
         click.echo(f"An SMTP server listens on 127.0.0.1:{server.port}, in a process of its own.")
@@ -53,6 +54,26 @@ def command(*, keep: bool, may_migrate: bool, database_url: str | None) -> None:
             )
             if stopped is not None:
                 stopped.wait()
+
+
+def _need_the_server() -> None:
+    """Refuse before anything is started where the SMTP server of the demo is not installed.
+
+    Raises:
+        ConfigError: ``optional_dep_missing``.
+
+    """
+    from importlib.util import find_spec
+
+    from mailglass.errors import ConfigError, ConfigErrorType
+
+    if find_spec("aiosmtpd") is None:
+        raise ConfigError(
+            "the demo's SMTP server needs aiosmtpd",
+            type=ConfigErrorType.OPTIONAL_DEP_MISSING,
+            dep="aiosmtpd",
+            hint="pip install 'mailglass[demo]'",
+        )
 
 
 def _prepare_named(url: str, *, may_migrate: bool) -> None:

@@ -13,6 +13,7 @@ import click
 
 from mailglass.cli.database import database_option
 from mailglass.cli.mailables import mailables as mailables_named
+from mailglass.cli.progress import progress
 
 if TYPE_CHECKING:
     from mailglass.doctor import Patient, Result
@@ -22,7 +23,11 @@ _MARKS: Final = {"ok": "ok  ", "warning": "WARN", "error": "FAIL", "cannot_verif
 
 @click.command("doctor")
 @click.argument("modules", metavar="[MODULE[:MAILABLE]]...", nargs=-1)
-@click.option("--network", is_flag=True, help="Ask DNS about the domains that mail is sent from.")
+@click.option(
+    "--network",
+    is_flag=True,
+    help="Ask DNS about the domains that mail is sent from; log in at SMTP servers, sending nothing.",
+)
 @click.option(
     "--domain", "domains", multiple=True, metavar="NAME", help="With --network; repeatable."
 )
@@ -39,6 +44,19 @@ _MARKS: Final = {"ok": "ok  ", "warning": "WARN", "error": "FAIL", "cannot_verif
     show_default=True,
     help="Nothing sent for so long while mail waits is an error.",
 )
+@click.option(
+    "--app",
+    "application",
+    metavar="MODULE:NAME",
+    help="The web application that takes webhooks; else what is found here.",
+)
+@click.option(
+    "--webhooks-url",
+    metavar="URL",
+    default="https://localhost/webhooks",
+    show_default=True,
+    help="Where the public address of webhooks begins; nothing is asked there.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--strict", is_flag=True, help="Warnings and what cannot be verified exit 1 too.")
 @database_option
@@ -50,15 +68,22 @@ def command(  # noqa: PLR0913 - click passes each option as a keyword
     selectors: Sequence[str],
     addresses: Sequence[str],
     quiet_minutes: int,
+    application: str | None,
+    webhooks_url: str,
     as_json: bool,
     strict: bool,
     database_url: str | None,
 ) -> None:
     """Check the whole set-up; each finding says what was seen, how to mend it and where to read on.
 
-    MODULE names mailables, whose previews are rendered and whose senders' domains are looked up.
+    MODULE names mailables, whose previews are rendered and whose senders' domains are looked up. Where
+    an adapter's provider sends webhooks, the web application is called in this process with a forged
+    one, which mailglass has to refuse.
+
     Exits 0 when nothing is wrong, 1 when something is, 2 when it is misused.
     """  # fmt: skip
+    from mailglass.cli.applications import application_of
+    from mailglass.cli.probes import call_broker
     from mailglass.doctor import examine, exit_code
 
     for address in addresses:
@@ -70,13 +95,18 @@ def command(  # noqa: PLR0913 - click passes each option as a keyword
         "addresses": tuple(addresses),
         "quiet_s": quiet_minutes * 60.0,
         "domains": _domains(domains, found),
+        "call_broker": call_broker,
+        "application": application_of(application),
+        "webhooks_url": _checked_url(webhooks_url),
     }
     with ExitStack() as stack:
         if network:
             from mailglass.doctor.dns import system_lookup
 
             known["lookup"] = system_lookup()
-        results = examine(_patient(stack, database_url, known))
+        patient = _patient(stack, database_url, known)
+        with progress("checks", hidden=as_json) as done:
+            results = examine(patient, on_check=done)
     if as_json:
         click.echo(json.dumps({"checks": [asdict(one) for one in results]}, indent=2))
     else:
@@ -112,6 +142,17 @@ def _domains(named: Sequence[str], mailables: Sequence[Any]) -> tuple[str, ...]:
     senders = [kind.sender for kind in mailables if isinstance(getattr(kind, "sender", None), str)]
     asked = [f"postmaster@{name}" for name in named] or senders
     return tuple(dict.fromkeys(parse_address(one).domain_key for one in asked))
+
+
+def _checked_url(url: str) -> str:
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise click.UsageError(
+            "--webhooks-url takes an address such as https://shop.example/webhooks"
+        )
+    return url
 
 
 def _check_address(address: str) -> None:

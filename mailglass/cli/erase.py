@@ -7,6 +7,7 @@ import json
 import click
 
 from mailglass.cli.people import people
+from mailglass.cli.progress import progress
 from mailglass.cli.suppression_options import json_option, where_options
 
 
@@ -30,7 +31,7 @@ def command(  # noqa: PLR0913 - the options
     right. The ledger holds no address and stays whole. Mails lose their bytes, also for the other
     recipients of the same mail. Backups and the database server's own logs are not reached.
     """
-    with people(database_url, tenant_id, by) as opened:
+    with people(database_url, tenant_id, by) as opened, progress("erasing", hidden=as_json):
         done = opened.erase(address, cancel=cancel)
     found = {name: getattr(done, name) for name in done.__dataclass_fields__}
     if as_json:

@@ -8,6 +8,7 @@ import click
 
 from mailglass.cli import EXIT_REFUSED
 from mailglass.cli.people import people
+from mailglass.cli.progress import progress
 from mailglass.cli.suppression_options import where_options
 
 
@@ -23,7 +24,7 @@ def command(
     `events`, `settings` and `mail` (base64; null once its bytes are gone), `suppressions` and
     `suppression_history`.
     """
-    with people(database_url, tenant_id, by) as opened:
+    with people(database_url, tenant_id, by) as opened, progress("collecting"):
         document = opened.held_on(address)
     click.echo(json.dumps(document, indent=2, ensure_ascii=False))
     if not document["deliveries"] and not document["suppressions"]:

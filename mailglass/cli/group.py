@@ -10,7 +10,6 @@ import click
 
 from mailglass import __version__
 from mailglass.cli import EXIT_MISUSED, EXIT_REFUSED
-from mailglass.errors import ConfigError, MailglassError
 
 _COMMANDS: Final = {
     "adapters": "List providers, show a request without sending it, see and close breakers.",
@@ -39,6 +38,7 @@ _COMMANDS: Final = {
     "webhooks": "List, show, replay and prune what providers sent; verify one request.",
     "worker": "Send queued mail until it is told to stop.",
 }
+_DEBUG: Final = "--debug"
 
 
 class LazyGroup(click.Group):
@@ -64,18 +64,24 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="mailglass")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-@click.pass_context
-def mailglass(ctx: click.Context, *, debug: bool) -> None:
+@click.option(
+    _DEBUG,
+    is_flag=True,
+    expose_value=False,
+    help="Show the traceback of an error; it may stand behind the command too.",
+)
+def mailglass() -> None:
     """Transactional email with an append-only event ledger in Postgres."""
-    ctx.obj = debug
 
 
 def run() -> None:
-    """Run the group; errors of ours become one line on standard error."""
-    debug = "--debug" in sys.argv[1:]
+    """Run the group; an error becomes one line and a hint on standard error.
+
+    ``--debug`` counts wherever it stands, before ``--``: who meets an error adds it at the end.
+    """
+    words, debug = _without_debug(sys.argv[1:])
     try:
-        ended = mailglass.main(prog_name="mailglass", standalone_mode=False)
+        ended = mailglass.main(words, prog_name="mailglass", standalone_mode=False)
     except click.exceptions.Abort:
         click.echo("mailglass: stopped", err=True)
         sys.exit(EXIT_REFUSED)
@@ -85,16 +91,17 @@ def run() -> None:
     except Exception as error:
         if debug:
             raise
-        click.echo(_one_line(error), err=True)
-        sys.exit(EXIT_MISUSED if isinstance(error, ConfigError) else EXIT_REFUSED)
+        from mailglass.cli.failures import told
+
+        text, code = told(error)
+        click.echo(text, err=True)
+        sys.exit(code)
     # Without its standalone mode click returns the code that a command exited with.
     sys.exit(ended if isinstance(ended, int) else 0)
 
 
-def _one_line(error: Exception) -> str:
-    if isinstance(error, MailglassError):
-        shown = f"mailglass: {error.message} [{type(error).__name__}.{error.type.value}]"
-        hint = getattr(error, "hint", None)
-        return f"{shown}\n  {hint}" if hint else shown
-    first = str(error).strip().splitlines()
-    return f"mailglass: {type(error).__name__}: {first[0] if first else 'no text'}"
+def _without_debug(words: list[str]) -> tuple[list[str], bool]:
+    """Return the words without ``--debug``, and whether it was there."""
+    end = words.index("--") if "--" in words else len(words)
+    kept = [word for word in words[:end] if word != _DEBUG]
+    return kept + words[end:], len(kept) < end

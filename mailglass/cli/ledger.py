@@ -9,6 +9,7 @@ import click
 
 from mailglass.cli import EXIT_REFUSED
 from mailglass.cli.database import database_option, store
+from mailglass.cli.progress import progress
 
 
 @click.group("ledger")
@@ -32,12 +33,13 @@ def check(*, delivery_id: UUID | None, limit: int, as_json: bool, database_url: 
 
     Nothing is changed. Exits 1, with the ids of the deliveries, when something differs.
     """
-    from mailglass.ledger.checking import LedgerCheck
+    from mailglass.ledger.checking import QUESTIONS, LedgerCheck
 
     with store(database_url) as opened:
         checking = LedgerCheck(store=opened)
         size = checking.size()
-        found = checking.faults(delivery_id, limit=limit)
+        with progress("checking the ledger", total=QUESTIONS, hidden=as_json) as done:
+            found = checking.faults(delivery_id, limit=limit, on_answer=done)
     if as_json:
         rows = [
             {"delivery_id": str(one.delivery_id), "seq": one.seq, "fault": one.fault}

@@ -10,6 +10,7 @@ import click
 
 from mailglass.cli import EXIT_REFUSED
 from mailglass.cli.mailables import installed_module, mailables
+from mailglass.cli.progress import progress
 
 if TYPE_CHECKING:
     from mailglass.rendering.lint.run import LintReport
@@ -27,7 +28,11 @@ def command(*, mailable: str | None, as_json: bool) -> None:
     without it the mails of the installed package are checked, and the sources of the templates in
     the configured folders. Nothing is sent and no link is followed.
     """
-    reports = list(_of_installed() if mailable is None else _of_mailables(mailable))
+    reports: list[LintReport] = []
+    with progress("mails", hidden=as_json) as done:
+        for report in _of_installed() if mailable is None else _of_mailables(mailable):
+            reports.append(report)
+            done(len(reports))
     if not reports:
         click.echo("mailglass: nothing to check: name a module of mails", err=True)
     if as_json:

@@ -9,6 +9,7 @@ import click
 
 from mailglass.cli import EXIT_REFUSED
 from mailglass.cli.database import database_option, opened
+from mailglass.cli.progress import progress
 
 if TYPE_CHECKING:
     from mailglass.ledger.migrations import MigrationStatus
@@ -38,7 +39,8 @@ def command(
         if only_checks:
             _show(status(url), as_json=as_json)
             return
-        applied = migrate(url)
+        with progress("migrating", hidden=as_json):
+            applied = migrate(url)
     if as_json:
         click.echo(json.dumps({"applied": applied}))
         return

@@ -15,6 +15,7 @@ import click
 from mailglass.cli import EXIT_REFUSED
 from mailglass.cli.ages import AGE
 from mailglass.cli.database import database_option, store
+from mailglass.cli.progress import progress
 from mailglass.deliveries import DispatchState
 
 if TYPE_CHECKING:
@@ -253,6 +254,9 @@ def sweep(*, as_json: bool, database_url: str | None) -> None:
 
     from mailglass.app import Mailglass
 
-    with Mailglass.from_env(database_url=database_url) as mail:
+    with (
+        Mailglass.from_env(database_url=database_url) as mail,
+        progress("sweeping", hidden=as_json),
+    ):
         swept = asdict(mail.sweep())
     click.echo(json.dumps(swept) if as_json else " ".join(f"{k} {v}" for k, v in swept.items()))

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from itertools import zip_longest
+from itertools import count, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +14,7 @@ import click
 from mailglass.cli.database import database_option
 from mailglass.cli.mailables import installed_module
 from mailglass.cli.mailables import mailables as mailables_named
+from mailglass.cli.progress import progress
 
 if TYPE_CHECKING:
     from mailglass.ledger.database import DatabaseChoice
@@ -59,9 +58,16 @@ def command(  # noqa: PLR0913 - click passes each option as a keyword
 
     folder = goldens / _MAILS
     kinds = _mailables(modules)
-    with _watched(len(kinds), hidden=as_json) as watch:
+    numbers = count(1)
+    with progress("mails", total=len(kinds), hidden=as_json) as done:
         report = examine(
-            _candidate(kinds, folder, database_url, watch=watch, is_pictured=screenshots)
+            _candidate(
+                kinds,
+                folder,
+                database_url,
+                watch=lambda _kind: done(next(numbers)),
+                is_pictured=screenshots,
+            )
         )
     _show(report, as_json=as_json)
     if accepts:
@@ -113,16 +119,6 @@ def _database(database_url: str | None) -> DatabaseChoice | None:
     from mailglass.ledger.database import choose_database
 
     return choose_database(database_url, os.environ, allows_embedded=False)
-
-
-@contextmanager
-def _watched(count: int, *, hidden: bool) -> Iterator[Callable[[type[Mailable]], None]]:
-    """Show on a terminal which mailable is looked at."""
-    if hidden or not sys.stderr.isatty():
-        yield lambda _kind: None
-        return
-    with click.progressbar(length=count, label="mails", file=sys.stderr) as bar:
-        yield lambda _kind: bar.update(1)
 
 
 def _show(report: Findings, *, as_json: bool) -> None:

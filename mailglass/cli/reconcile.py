@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from mailglass.cli.database import database_option
+from mailglass.cli.progress import progress
 
 
 @click.command("reconcile")
@@ -24,7 +25,7 @@ def command(*, tenant_id: str | None, as_json: bool, database_url: str | None) -
     from mailglass.app import Mailglass
 
     given: dict[str, Any] = {} if database_url is None else {"database_url": database_url}
-    with Mailglass.from_env(**given) as mail:
+    with Mailglass.from_env(**given) as mail, progress("reconciling", hidden=as_json):
         done = asdict(mail.reconcile(tenant_id))
     if as_json:
         click.echo(json.dumps(done))

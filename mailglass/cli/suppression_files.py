@@ -8,7 +8,7 @@ import os
 import stat
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 import click
 
 from mailglass.cli import EXIT_REFUSED
+from mailglass.cli.progress import Done, progress
 from mailglass.cli.suppression_formats import (
     FORMULA,
     SHAPES,
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
     from mailglass.ledger.suppressions import Suppressions, Tally
 
+_TOLD_EVERY: Final = 1000
+"""Rows between two words on how far an export is."""
 _SHOWN_MAX: Final = 20
 """Bad lines that are named on the screen; a file of them holds all."""
 _OWNER_ALONE: Final = stat.S_IRUSR | stat.S_IWUSR
@@ -126,8 +129,8 @@ def import_command(  # noqa: PLR0913 - the options
         out = _open(rejected) if rejected else None
         report = _Report(rejected=stack.enter_context(out) if out else None)
         opened = None if dry_run else stack.enter_context(book(database_url, tenant_id, by))
-        progress = stack.enter_context(_bar(file, hidden=as_json))
-        tally = _imported(source, report, opened, progress)
+        bar = stack.enter_context(_bar(file, hidden=as_json))
+        tally = _imported(source, report, opened, bar)
     told = _told(report, tally, seconds=monotonic() - began)
     if as_json:
         click.echo(json.dumps(told, indent=2))
@@ -170,9 +173,18 @@ def export_command(  # noqa: PLR0913 - the options
         if file != "-":
             out = stack.enter_context(_open(file))
         opened = stack.enter_context(book(database_url, tenant_id, by))
+        # Rows that go to a terminal show by themselves how far it is.
+        done = stack.enter_context(progress("exporting", hidden=out.isatty()))
         entries = (one.entry for one in opened.every(Wanted()))
-        written, left_out = write(entries, out, writing)
+        written, left_out = write(_counted(entries, done), out, writing)
     click.echo(f"mailglass: {written} written, {left_out} left out", err=True)
+
+
+def _counted(entries: Iterable[Suppression], done: Done) -> Iterator[Suppression]:
+    for number, entry in enumerate(entries, start=1):
+        yield entry
+        if number % _TOLD_EVERY == 0:
+            done(number)
 
 
 def _kind(format_: FileFormat, kind: str | None) -> ListKind | None:
@@ -205,7 +217,7 @@ def _bar(file: IO[bytes], *, hidden: bool) -> Progress:
     )
 
     console = Console(stderr=True)
-    progress = Progress(
+    bar = Progress(
         TextColumn("importing"),
         BarColumn(),
         TextColumn("{task.fields[rows]:,} rows"),
@@ -214,8 +226,8 @@ def _bar(file: IO[bytes], *, hidden: bool) -> Progress:
         disable=hidden or not console.is_terminal,
     )
     size = _size(file)
-    progress.add_task("import", total=size, rows=0)
-    return progress
+    bar.add_task("import", total=size, rows=0)
+    return bar
 
 
 def _size(file: IO[bytes]) -> int | None:
@@ -227,7 +239,7 @@ def _size(file: IO[bytes]) -> int | None:
 
 
 def _imported(
-    source: SuppressionFile, report: _Report, opened: Suppressions | None, progress: Progress
+    source: SuppressionFile, report: _Report, opened: Suppressions | None, bar: Progress
 ) -> Tally:
     from mailglass.ledger.suppressions import Tally
 
@@ -239,7 +251,7 @@ def _imported(
         return total
     for tally in opened.adding(entries):
         total += tally
-        progress.update(progress.task_ids[0], completed=source.bytes_read, rows=report.good)
+        bar.update(bar.task_ids[0], completed=source.bytes_read, rows=report.good)
     return total
 
 

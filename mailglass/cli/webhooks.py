@@ -15,12 +15,14 @@ from mailglass.cli import EXIT_REFUSED
 from mailglass.cli.ages import AGE
 from mailglass.cli.database import database_option, store
 from mailglass.cli.documents import gathered, read_document, set_option, webhook_request
+from mailglass.cli.progress import progress
 from mailglass.errors import Json, MailglassError, SignatureError
 from mailglass.failures import Signal
 from mailglass.webhook import ProviderEvent, WebhookRequest
 
 if TYPE_CHECKING:
     from mailglass.ledger.webhooks import Receipt
+    from mailglass.webhooks.replay import Replayed
 
 _DIGEST: Final = "sha256:"
 _STATES: Final = ("received", "processed", "dead")
@@ -266,8 +268,14 @@ def replay(
     from mailglass.app import Mailglass
 
     given: dict[str, Any] = {} if database_url is None else {"database_url": database_url}
-    with Mailglass.from_env(**given) as mail:
-        done = [(one, mail.replay(one, tenant_id)) for one in receipt_ids]
+    done: list[tuple[UUID, Replayed | None]] = []
+    with (
+        Mailglass.from_env(**given) as mail,
+        progress("replaying", total=len(receipt_ids), hidden=as_json) as replayed_so_far,
+    ):
+        for one in receipt_ids:
+            done.append((one, mail.replay(one, tenant_id)))
+            replayed_so_far(len(done))
     told: list[Json] = []
     for receipt_id, replayed in done:
         state = replayed.state.value if replayed else "missing"
@@ -299,8 +307,8 @@ def prune(
     """Delete requests that are finished and old; the events that they brought stay."""
     from mailglass.ledger.webhooks import WebhookStore
 
-    with store(database_url) as opened:
+    with store(database_url) as opened, progress("pruning", hidden=as_json) as done:
         pruned = WebhookStore(store=opened).prune(
-            older_than_s=older_than, tenant_id=tenant_id, with_dead=with_dead
+            older_than_s=older_than, tenant_id=tenant_id, with_dead=with_dead, on_page=done
         )
     click.echo(json.dumps({"pruned": pruned}) if as_json else f"pruned {pruned}")

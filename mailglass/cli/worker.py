@@ -94,6 +94,7 @@ class _Work:
 
     def run_as_child(self, stopped: threading.Event) -> int:
         """Work in a forked process, and return its exit code."""
+        from mailglass.cli.failures import told
         from mailglass.errors import ConfigError
 
         try:
@@ -101,8 +102,12 @@ class _Work:
         except ConfigError as error:
             click.echo(f"mailglass: {error} {error.hint or ''}".rstrip(), err=True)
             return EXIT_MISUSED
-        except Exception as error:  # noqa: BLE001 - said by its kind; the parent starts another process
-            click.echo(f"mailglass: a worker ended with {type(error).__name__}", err=True)
+        except Exception as error:  # noqa: BLE001 - said, and the parent starts another process
+            text, code = told(error)
+            # A database that was never reached has its advice; of all else only the kind is said.
+            is_known = code == EXIT_MISUSED
+            kind = f"mailglass: a worker ended with {type(error).__name__}"
+            click.echo(text if is_known else kind, err=True)
             return EXIT_REFUSED
         return 0
 

@@ -2,17 +2,22 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends
-from starlette.requests import HTTPConnection
-
 from mailglass.app import Mailglass
-from mailglass.contrib.starlette import (
-    TenantMiddleware,
-    lifespan,
-    lifespan_with,
-    mail_routes,
-    mailglass_of,
-)
+from mailglass.contrib.extras import lacking
+
+try:
+    from fastapi import APIRouter, Depends
+    from starlette.requests import HTTPConnection
+
+    from mailglass.contrib.starlette import (
+        TenantMiddleware,
+        lifespan,
+        lifespan_with,
+        mail_routes,
+        mailglass_of,
+    )
+except ModuleNotFoundError as error:
+    raise lacking(error, extra="fastapi") from error
 
 
 def get_mailglass(connection: HTTPConnection) -> Mailglass:

@@ -6,12 +6,9 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, Final
 
-import click
-from flask import Blueprint, Flask, Request, Response, current_app, g, request
-from flask.cli import with_appcontext
-
 from mailglass.app import Mailglass
 from mailglass.contrib import pages
+from mailglass.contrib.extras import lacking
 from mailglass.contrib.holder import Holder
 from mailglass.settings import PREFIX, Settings
 from mailglass.tenancy import tenant
@@ -19,6 +16,13 @@ from mailglass.web.answers import Answer
 from mailglass.web.page import Theme
 from mailglass.web.unsubscribe import BODY_BYTES_MAX as FORM_BYTES_MAX
 from mailglass.webhook import BODY_BYTES_MAX, HeaderMap
+
+try:
+    import click
+    from flask import Blueprint, Flask, Request, Response, current_app, g, request
+    from flask.cli import with_appcontext
+except ModuleNotFoundError as error:
+    raise lacking(error, extra="flask") from error
 
 EXTENSION: Final = "mailglass"
 

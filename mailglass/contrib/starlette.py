@@ -7,18 +7,23 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final
 
-from starlette.applications import Starlette
-from starlette.requests import HTTPConnection, Request
-from starlette.responses import Response
-from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
-
 from mailglass.app import Mailglass
+from mailglass.contrib.extras import lacking
 from mailglass.contrib.pages import METHODS, UNSUBSCRIBE_PATH, WEBHOOKS_PATH, page_of
 from mailglass.tenancy import tenant
-from mailglass.web.asgi import unsubscribe_routes
 from mailglass.web.page import Theme
-from mailglass.web.webhooks import webhook_routes
+
+try:
+    from starlette.applications import Starlette
+    from starlette.requests import HTTPConnection, Request
+    from starlette.responses import Response
+    from starlette.routing import Route
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from mailglass.web.asgi import unsubscribe_routes
+    from mailglass.web.webhooks import webhook_routes
+except ModuleNotFoundError as error:
+    raise lacking(error, extra="web") from error
 
 STATE: Final = "mailglass"
 Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from mailglass.deliveries import DispatchState
-from mailglass.doctor.check import Check, Fault, Need, Status
+from mailglass.doctor.check import Check, Fault, Need, Status, UnverifiableError
 from mailglass.doctor.patient import Patient
 from mailglass.ledger.outbox import OutboxStore, Waiting
 
@@ -15,6 +15,8 @@ _QUEUED_WARNING_S: Final = 300.0
 _QUEUED_ERROR_S: Final = 3600.0
 _UNKNOWN_S: Final = 3600.0
 _HELD_S: Final = 86_400.0
+_WORKER_S: Final = 60.0
+"""A worker takes what is due within moments; mail that waits longer has none, or too few."""
 
 
 def _stuck(patient: Patient) -> Iterator[Fault]:
@@ -62,7 +64,29 @@ def _held(patient: Patient) -> Iterator[Fault]:
             yield Fault(seen=f"{one.messages} {one.stream} messages are held for over a day")
 
 
+def _worker(patient: Patient) -> Iterator[Fault]:
+    signs = patient.the_signs
+    if signs.listening:
+        return
+    if signs.hidden:
+        raise UnverifiableError(
+            f"{signs.hidden} sessions of mailglass are there, and this login may not see what they do"
+        )
+    due_s = max((one.oldest_s for one in _waiting(patient, DispatchState.QUEUED)), default=0.0)
+    if due_s >= _WORKER_S:
+        yield Fault(seen=f"mail is due since {due_s:.0f} s, and no worker waits for mail")
+        return
+    raise UnverifiableError(
+        "no worker waits for mail, and no mail waits for one; what Celery or a timer starts shows no sign"
+    )
+
+
 CHECKS: Final = (
+    Check(
+        id="delivery.worker", need=Need.SCHEMA, status=Status.ERROR, look=_worker,
+        title="A worker is there",
+        fix="Run `mailglass worker`, and have the host's service manager keep it alive.",
+    ),
     Check(
         id="delivery.stuck", need=Need.SCHEMA, status=Status.WARNING, look=_stuck,
         title="No claimed mail is left behind", fix="Run a worker: its sweep takes them up.",

@@ -11,6 +11,7 @@ from mailglass.doctor.check import Check, Fault, Need, Status, UnverifiableError
 from mailglass.doctor.dns import Lookup, RecordType
 from mailglass.doctor.patient import Patient
 from mailglass.doctor.spf import LOOKUPS_MAX, SpfTree, spf_records, spf_tree
+from mailglass.settings import AdapterName
 
 _INCLUDES: Final = {
     "amazonaws.com": "amazonses.com",
@@ -75,17 +76,23 @@ def _spf_lookups(patient: Patient) -> Iterator[Fault]:
 
 
 def _spf_includes_provider(patient: Patient) -> Iterator[Fault]:
-    host = (patient.the_settings.smtp_host or "").lower().rstrip(".")
-    wanted = next((name for end, name in _INCLUDES.items() if _is_below(host, end)), None)
-    if wanted is None:
-        return
     for domain, tree in _spf_trees(patient):
-        if wanted not in tree.includes:
-            status = Status.ERROR if tree.all_qualifier == "-" else Status.WARNING
-            seen = (
-                f"{domain} does not include {wanted} and ends in {tree.all_qualifier or 'no '}all"
-            )
-            yield Fault(seen=seen, status=status)
+        for wanted in _relays(patient):
+            if wanted not in tree.includes:
+                status = Status.ERROR if tree.all_qualifier == "-" else Status.WARNING
+                ends = f"ends in {tree.all_qualifier or 'no '}all"
+                yield Fault(seen=f"{domain} does not include {wanted} and {ends}", status=status)
+
+
+def _relays(patient: Patient) -> list[str]:
+    """Return what the relays of all adapters are included as; those with an API bounce by themselves."""
+    hosts = [
+        (one.smtp_host or "").lower().rstrip(".")
+        for one in patient.adapters.values()
+        if one.adapter is AdapterName.SMTP
+    ]
+    found = [name for host in hosts for end, name in _INCLUDES.items() if _is_below(host, end)]
+    return list(dict.fromkeys(found))
 
 
 def _spf_ends(patient: Patient) -> Iterator[Fault]:

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from mailglass.doctor import database, delivery, domain, mail, settings
+from mailglass.doctor import (
+    database,
+    delivery,
+    domain,
+    mail,
+    server,
+    services,
+    settings,
+    webhooks,
+)
 from mailglass.doctor.check import Check, Need, Result, Status, UnverifiableError
 from mailglass.doctor.patient import Patient
 
 CHECKS: Final[tuple[Check, ...]] = (
     *settings.CHECKS,
     *database.CHECKS,
+    *server.CHECKS,
+    *services.CHECKS,
     *delivery.CHECKS,
+    *webhooks.CHECKS,
     *mail.CHECKS,
     *domain.CHECKS,
 )
@@ -21,13 +33,23 @@ CHECKS: Final[tuple[Check, ...]] = (
 _EXIT_ERROR: Final = 1
 
 
-def examine(patient: Patient, checks: Sequence[Check] = CHECKS) -> tuple[Result, ...]:
+def examine(
+    patient: Patient,
+    checks: Sequence[Check] = CHECKS,
+    *,
+    on_check: Callable[[int], None] = lambda _checked: None,
+) -> tuple[Result, ...]:
     """Run the checks and return what each found, in their order.
 
-    Those that need the network are left out where the patient has no ``lookup``.
+    Those that need the network are left out where the patient has no ``lookup``. ``on_check`` is told
+    after each how many were run.
     """
     asked = [one for one in checks if one.need is not Need.NETWORK or patient.lookup is not None]
-    return tuple(result for check in asked for result in _run(check, patient))
+    results: list[Result] = []
+    for checked, check in enumerate(asked, start=1):
+        results += _run(check, patient)
+        on_check(checked)
+    return tuple(results)
 
 
 def exit_code(results: Sequence[Result], *, is_strict: bool = False) -> int:

@@ -10,12 +10,17 @@ from mailglass.doctor.patient import Patient
 from mailglass.errors import MailglassError
 from mailglass.mailable import Mailable
 from mailglass.message import Stream
-from mailglass.rendering.render import Renderer
+from mailglass.rendering.lint.findings import Severity
+from mailglass.rendering.lint.run import lint_mailable
+from mailglass.rendering.render import renderer_of
+
+_RENDER_FAILED: Final = "render_failed"
+"""What does not render at all is told by a check of its own."""
 
 
 def _previews_render(patient: Patient) -> Iterator[Fault]:
     settings = patient.the_settings
-    renderer = Renderer(settings.templates, css_inliner=settings.css_inliner)
+    renderer = renderer_of(settings)
     for kind in patient.mailables:
         name = "previews()"
         try:
@@ -26,6 +31,16 @@ def _previews_render(patient: Patient) -> Iterator[Fault]:
             yield Fault(seen=f"{kind.qualified_name()}, {name}: {told}: {error.message}")
         except Exception as error:  # noqa: BLE001 - a bug in one mailable must not hide the others
             yield Fault(seen=f"{kind.qualified_name()}, {name}: {type(error).__name__}")
+
+
+def _lints(patient: Patient) -> Iterator[Fault]:
+    settings = patient.the_settings
+    renderer = renderer_of(settings)
+    for kind in patient.mailables:
+        report = lint_mailable(renderer, kind, attachments_root=settings.attachments_root)
+        for one in report.findings:
+            if one.severity is Severity.ERROR and one.id != _RENDER_FAILED:
+                yield Fault(seen=f"{report.of}: {one.id}, {one.place}")
 
 
 def _has_previews(patient: Patient) -> Iterator[Fault]:
@@ -54,6 +69,11 @@ CHECKS: Final = (
         id="mail.previews_render", need=Need.SETTINGS, status=Status.ERROR,
         look=_previews_render, title="Every preview renders",
         fix="Mend the template or the preview; `mailglass templates MODULE` shows more.",
+    ),
+    Check(
+        id="mail.lints", need=Need.SETTINGS, status=Status.ERROR, look=_lints,
+        title="Lint has no error",
+        fix="Change what is named; `mailglass lint MODULE` shows more.",
     ),
     Check(
         id="mail.previews", need=Need.SETTINGS, status=Status.WARNING, look=_has_previews,

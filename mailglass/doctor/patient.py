@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from mailglass.adapters.from_settings import DEFAULT_ADAPTER
 from mailglass.doctor.check import UnverifiableError
 from mailglass.doctor.dns import Lookup
+from mailglass.doctor.route import Application
+from mailglass.doctor.server import ServerSigns, signs_of
+from mailglass.doctor.smtp_login import log_in
 from mailglass.errors import ConfigError
 from mailglass.ledger.database import DatabaseChoice
 from mailglass.ledger.faults import DatabaseAwayError
 from mailglass.ledger.inspection import DatabaseFacts, inspect
 from mailglass.mailable import Mailable
-from mailglass.settings import Environment, Settings, load_settings
+from mailglass.settings import AdapterSetting, Environment, Settings, load_settings
 
 if TYPE_CHECKING:
     from mailglass.ledger.store import Store
 
 EMBEDDED_ROLE: Final = "mailglass_app"
 QUIET_S: Final = 3600.0
+WEBHOOKS_URL: Final = "https://localhost/webhooks"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +35,11 @@ class Patient:
     None, ``settings_error`` or ``database_error`` says why, without secrets. ``domains`` are those
     that mail is sent from, ``selectors`` the DKIM selectors of each, ``addresses`` the IP addresses
     that mail leaves from. Nothing sent for ``quiet_s`` seconds while mail waits is a fault.
+
+    ``call_broker`` raises whatever keeps it from the broker that the settings name, ``log_in`` what
+    keeps it from an SMTP server. ``application`` returns the web application that mounts mailglass,
+    or raises UnverifiableError with the reason; it is asked for only where a provider sends webhooks,
+    and ``webhooks_url`` is where the public address of its webhooks begins.
     """
 
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -38,6 +48,7 @@ class Patient:
     database: DatabaseChoice | None = None
     database_error: str | None = None
     facts: DatabaseFacts | None = None
+    signs: ServerSigns | None = None
     store: Store | None = None
     mailables: Sequence[type[Mailable]] = ()
     domains: Sequence[str] = ()
@@ -45,11 +56,22 @@ class Patient:
     addresses: Sequence[str] = ()
     lookup: Lookup | None = None
     quiet_s: float = QUIET_S
+    call_broker: Callable[[Settings], None] | None = None
+    log_in: Callable[[AdapterSetting], None] = log_in
+    application: Callable[[], Application] | None = None
+    webhooks_url: str = WEBHOOKS_URL
 
     @property
     def is_production(self) -> bool:
         """Tell whether faults that development may have are errors here."""
         return self.settings is not None and self.settings.environment is Environment.PRODUCTION
+
+    @property
+    def adapters(self) -> Mapping[str, AdapterSetting]:
+        """Return what the settings say of each adapter, by its name."""
+        settings = self.the_settings
+        is_single = "adapter" in settings.model_fields_set or not settings.named_adapters
+        return ({DEFAULT_ADAPTER: settings} if is_single else {}) | settings.named_adapters
 
     @property
     def the_settings(self) -> Settings:
@@ -64,6 +86,13 @@ class Patient:
         if self.facts is None:
             raise UnverifiableError("the database was not reached")
         return self.facts
+
+    @property
+    def the_signs(self) -> ServerSigns:
+        """Return what the server shows; only checks that need it ask."""
+        if self.signs is None:
+            raise UnverifiableError("the database was not reached")
+        return self.signs
 
     @property
     def the_store(self) -> Store:
@@ -95,7 +124,9 @@ def _with_database(patient: Patient, known: Mapping[str, Any]) -> Patient:
     parts: dict[str, Any] = dict(known) | {"environ": patient.environ, "settings": settings}
     try:
         facts = inspect(choice.url, role=role)
+        with Store(choice.url, connections_max=1) as as_login:
+            signs = signs_of(as_login)
     except DatabaseAwayError as error:
         return Patient(**parts, database_error=type(error).__name__)
     store = Store(choice.url, role=role if facts.role_can_be_taken else None)
-    return Patient(**parts, facts=facts, store=store)
+    return Patient(**parts, facts=facts, signs=signs, store=store)

@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
-from ipaddress import ip_address
 from typing import Final
 
+from mailglass.adapters.from_settings import DEFAULT_ADAPTER, adapter_from
+from mailglass.adapters.smtp_server import is_loopback
+from mailglass.compliance.dkim_keys import DkimKey
 from mailglass.doctor.check import Check, Fault, Need, Status
 from mailglass.doctor.patient import Patient
-from mailglass.settings import AdapterName, Settings, SmtpSecuritySetting
+from mailglass.errors import ConfigError
+from mailglass.settings import AdapterName, AdapterSetting, SmtpSecuritySetting
 
-_SECRETS: Final = ("MAILGLASS_SMTP_PASSWORD", "MAILGLASS_DATABASE_URL", "DATABASE_URL")
+_SECRETS: Final = (
+    "MAILGLASS_SMTP_PASSWORD",
+    "MAILGLASS_DATABASE_URL",
+    "DATABASE_URL",
+    "MAILGLASS_BROKER_URL",
+    "MAILGLASS_LIMITS_REDIS_URL",
+    "MAILGLASS_ERASURE_KEY",
+)
+_SECRETS_IN_JSON: Final = (
+    "MAILGLASS_TOKEN_SECRETS",
+    "MAILGLASS_PROVIDER_OPTIONS",
+    "MAILGLASS_NAMED_ADAPTERS",
+)
+_SECRET_FIELDS: Final = re.compile(r"(?i)(password|secret|token|key)")
+"""What a name says whose value, deep in JSON, is a secret."""
+_PEM: Final = "-----BEGIN "
+"""A key that ends in a line end, as it should."""
 _PLACEHOLDER: Final = re.compile(
     r"(?i)^(<.*>|\$\{.*\}|x{3,}|\*+|change[-_ ]?me|your[-_ ].*|placeholder|secret|password|example|dummy|none)$"
 )
@@ -33,6 +53,30 @@ def _secrets(patient: Patient) -> Iterator[tuple[str, str]]:
     for given, value in patient.environ.items():
         if given.upper() in _SECRETS and value:
             yield given, value
+        elif given.upper() in _SECRETS_IN_JSON and value:
+            yield from _secrets_inside(given, value)
+
+
+def _secrets_inside(name: str, value: str) -> Iterator[tuple[str, str]]:
+    try:
+        document = json.loads(value)
+    except ValueError:
+        return  # settings.load tells of it
+    is_list = isinstance(document, list)
+    yield from _leaves(name, document, is_secret=is_list)
+
+
+def _leaves(name: str, found: object, *, is_secret: bool) -> Iterator[tuple[str, str]]:
+    match found:
+        case str() if is_secret and _PEM not in found:
+            yield name, found
+        case list():
+            for one in found:
+                yield from _leaves(name, one, is_secret=is_secret)
+        case dict():
+            for key, one in found.items():
+                is_named = _SECRET_FIELDS.search(str(key)) is not None
+                yield from _leaves(f"{name}, {key}", one, is_secret=is_named)
 
 
 def _whitespace(patient: Patient) -> Iterator[Fault]:
@@ -70,54 +114,86 @@ def _timeout_unit(patient: Patient) -> Iterator[Fault]:
             yield Fault(seen=f"{given} is {number:g} seconds")
 
 
+def _smtp(patient: Patient) -> Iterator[tuple[str, AdapterSetting]]:
+    """Yield the adapters that speak SMTP, each with how a fault of it begins."""
+    for name, setting in patient.adapters.items():
+        if setting.adapter is AdapterName.SMTP:
+            yield _of(name), setting
+
+
+def _of(name: str) -> str:
+    return "" if name == DEFAULT_ADAPTER else f"adapter {name}: "
+
+
 def _final_dot(patient: Patient) -> Iterator[Fault]:
-    settings = patient.the_settings
-    if _is_smtp(settings) and settings.smtp_final_dot_timeout_s < _FINAL_DOT_S_MIN:
-        yield Fault(seen=f"smtp_final_dot_timeout_s is {settings.smtp_final_dot_timeout_s:g}")
+    for where, one in _smtp(patient):
+        if one.smtp_final_dot_timeout_s < _FINAL_DOT_S_MIN:
+            seen = f"{where}smtp_final_dot_timeout_s is {one.smtp_final_dot_timeout_s:g}"
+            yield Fault(seen=seen)
 
 
 def _port_and_tls(patient: Patient) -> Iterator[Fault]:
-    settings = patient.the_settings
-    if not _is_smtp(settings):
-        return
-    port, security = settings.smtp_port, settings.smtp_security
-    if port == _IMPLICIT_TLS_PORT and security is not SmtpSecuritySetting.TLS:
-        yield Fault(seen=f"port 465 speaks TLS from the first byte, smtp_security is {security}")
-    if port in _STARTTLS_PORTS and security is SmtpSecuritySetting.TLS:
-        yield Fault(seen=f"port {port} begins in plain text, smtp_security is tls")
+    for where, one in _smtp(patient):
+        port, security = one.smtp_port, one.smtp_security
+        if port == _IMPLICIT_TLS_PORT and security is not SmtpSecuritySetting.TLS:
+            seen = f"{where}port 465 speaks TLS from the first byte, smtp_security is {security}"
+            yield Fault(seen=seen)
+        if port in _STARTTLS_PORTS and security is SmtpSecuritySetting.TLS:
+            yield Fault(seen=f"{where}port {port} begins in plain text, smtp_security is tls")
 
 
 def _plain_text(patient: Patient) -> Iterator[Fault]:
-    settings = patient.the_settings
-    is_open = settings.smtp_security is SmtpSecuritySetting.NONE
-    if _is_smtp(settings) and is_open and not _is_loopback(settings.smtp_host or ""):
-        status = Status.ERROR if patient.is_production else None
-        yield Fault(seen="mail leaves this host without encryption", status=status)
+    for where, one in _smtp(patient):
+        is_open = one.smtp_security is SmtpSecuritySetting.NONE
+        if is_open and not is_loopback(one.smtp_host or ""):
+            status = Status.ERROR if patient.is_production else None
+            yield Fault(seen=f"{where}mail leaves this host without encryption", status=status)
 
 
 def _relay_port(patient: Patient) -> Iterator[Fault]:
-    settings = patient.the_settings
-    if _is_smtp(settings) and settings.smtp_port == _RELAY_PORT and settings.smtp_username:
-        yield Fault(seen="credentials are used on port 25")
+    for where, one in _smtp(patient):
+        if one.smtp_port == _RELAY_PORT and one.smtp_username:
+            yield Fault(seen=f"{where}credentials are used on port 25")
 
 
 def _microsoft(patient: Patient) -> Iterator[Fault]:
-    settings = patient.the_settings
-    host = (settings.smtp_host or "").lower().rstrip(".")
-    if _is_smtp(settings) and host in _MICROSOFT and settings.smtp_password is not None:
-        yield Fault(seen=f"a password is used with {host}")
+    for where, one in _smtp(patient):
+        host = (one.smtp_host or "").lower().rstrip(".")
+        if host in _MICROSOFT and one.smtp_password is not None:
+            yield Fault(seen=f"{where}a password is used with {host}")
 
 
 def _ca_file(patient: Patient) -> Iterator[Fault]:
-    file = patient.the_settings.smtp_ca_file
-    if file is not None and not file.is_file():
-        yield Fault(seen="smtp_ca_file names no file")
+    for name, one in patient.adapters.items():
+        if one.smtp_ca_file is not None and not one.smtp_ca_file.is_file():
+            yield Fault(seen=f"{_of(name)}smtp_ca_file names no file")
 
 
 def _real_adapter(patient: Patient) -> Iterator[Fault]:
-    adapter = patient.the_settings.adapter
-    if patient.is_production and adapter in {AdapterName.FAKE, AdapterName.FILE}:
-        yield Fault(seen=f"the adapter is {adapter}: no mail leaves")
+    for name, one in patient.adapters.items():
+        if patient.is_production and one.adapter in {AdapterName.FAKE, AdapterName.FILE}:
+            yield Fault(seen=f"{_of(name)}the adapter is {one.adapter}: no mail leaves")
+
+
+def _adapters(patient: Patient) -> Iterator[Fault]:
+    """Make each adapter: it reads the keys and secrets that it signs or verifies with."""
+    for name, one in patient.adapters.items():
+        try:
+            adapter_from(one)
+        except ConfigError as error:
+            yield Fault(seen=f"{_of(name)}{error.message}")
+
+
+def _keys(patient: Patient) -> Iterator[Fault]:
+    for number, one in enumerate(patient.the_settings.dkim_keys, start=1):
+        try:
+            DkimKey.from_pem(one.file.read_bytes(), domain=one.domain, selector=one.selector)
+        except OSError as error:
+            yield Fault(
+                seen=f"the file of DKIM key {number} cannot be read: {type(error).__name__}"
+            )
+        except ConfigError as error:
+            yield Fault(seen=f"DKIM key {number}: {error.message}")
 
 
 def _folders(patient: Patient) -> Iterator[Fault]:
@@ -127,17 +203,6 @@ def _folders(patient: Patient) -> Iterator[Fault]:
             yield Fault(seen=f"folder {number} of templates is not there")
     if settings.attachments_root is not None and not settings.attachments_root.is_dir():
         yield Fault(seen="attachments_root is not there")
-
-
-def _is_smtp(settings: Settings) -> bool:
-    return settings.adapter is AdapterName.SMTP
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 CHECKS: Final = (
@@ -202,6 +267,17 @@ CHECKS: Final = (
         id="settings.adapter", need=Need.SETTINGS, status=Status.ERROR, look=_real_adapter,
         title="Production mail leaves the host",
         fix="Set MAILGLASS_ADAPTER=smtp, or give adapters in code.",
+    ),
+    Check(
+        id="settings.adapters", need=Need.SETTINGS, status=Status.ERROR, look=_adapters,
+        title="Every adapter can be made, its keys read",
+        fix="Mend what is named; `mailglass adapters --json` lists what each adapter takes.",
+    ),
+    Check(
+        id="settings.dkim_keys", need=Need.SETTINGS, status=Status.ERROR, look=_keys,
+        title="The DKIM keys can be read",
+        fix="Name unencrypted private keys in PEM that this process may read; `mailglass dkim` "
+        "makes them.",
     ),
     Check(
         id="settings.folders", need=Need.SETTINGS, status=Status.ERROR, look=_folders,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pwd
+import re
 import shutil
 import stat
 import subprocess
@@ -26,6 +27,7 @@ SYSTEM_BINARIES = Path("/usr/lib/postgresql")
 COPY_FOLDERS = (Path("/var/lib/mailglass"), Path("/var/tmp"))  # noqa: S108 - its owner is checked
 ACCOUNTS = ("postgres", "nobody")
 PROBE_S_MAX = 30.0
+_MAJOR = re.compile(r"PostgreSQL\) (\d+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,3 +244,25 @@ def make_public_folder(folder: Path) -> None:
         place.mkdir(exist_ok=True)
         if os.geteuid() == 0:
             place.chmod(0o755)
+
+
+def refuse_other_major(cluster: Path, binaries: Path, account: Account) -> None:
+    """Refuse a cluster that another major version of PostgreSQL made: its programs cannot read it.
+
+    Raises:
+        ConfigError: ``conflicting``.
+
+    """
+    made_by = (cluster / "PG_VERSION").read_text("ascii").strip()
+    told = account.run([binaries / "postgres", "--version"]).stdout
+    found = _MAJOR.search(told)
+    if found is None or found[1] == made_by:
+        return  # programs that do not say what they are will say themselves what they cannot read
+    raise ConfigError(
+        f"The embedded database in {cluster.parent} was made by PostgreSQL {made_by}, "
+        f"and the programs are those of {found[1]}.",
+        type=ConfigErrorType.CONFLICTING,
+        key="folder",
+        hint=f"Name programs of PostgreSQL {made_by} in {BINARIES_VARIABLE}, and move the data with "
+        "pg_dump; or move the folder away and begin anew.",
+    )

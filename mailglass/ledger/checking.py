@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -11,6 +12,8 @@ from mailglass.ledger.store import Store
 FAULTS_MAX: Final = 1000
 """Faults of one kind that a check returns; more of them would not tell more."""
 _COMPARISONS: Final = ("projection_differences", "message_differences", "wrong_attempts")
+QUESTIONS: Final = 1 + len(_COMPARISONS)
+"""How many statements a check is made of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,19 +47,30 @@ class LedgerCheck:
     store: Store
 
     def faults(
-        self, delivery_id: UUID | None = None, *, limit: int = FAULTS_MAX
+        self,
+        delivery_id: UUID | None = None,
+        *,
+        limit: int = FAULTS_MAX,
+        on_answer: Callable[[int], None] = lambda _answers: None,
     ) -> tuple[LedgerFault, ...]:
-        """Return what is wrong with one delivery, or with all: nothing, for a ledger that is whole."""
+        """Return what is wrong with one delivery, or with all: nothing, for a ledger that is whole.
+
+        Each of the ``QUESTIONS`` may take long; ``on_answer`` is told how many are answered.
+        """
         chains = [
             LedgerFault(delivery_id=one.delivery_id, fault=one.fault, seq=one.seq)
             for one in self.store.broken_chains(delivery_id, limit=limit)
         ]
-        differences = [
-            LedgerFault(delivery_id=row["delivery_id"], fault=field)
-            for name in _COMPARISONS
-            for row in self.store.rows(name, {"delivery_id": delivery_id, "limit": limit})
-            for field in row["fields"]
-        ]
+        on_answer(1)
+        differences: list[LedgerFault] = []
+        for answered, name in enumerate(_COMPARISONS, start=2):
+            rows = self.store.rows(name, {"delivery_id": delivery_id, "limit": limit})
+            differences += [
+                LedgerFault(delivery_id=row["delivery_id"], fault=field)
+                for row in rows
+                for field in row["fields"]
+            ]
+            on_answer(answered)
         return (*chains, *differences)
 
     def size(self) -> LedgerSize:

@@ -36,6 +36,7 @@ from mailglass.ledger.binaries import (
     find_binaries,
     make_public_folder,
     reachable_binaries,
+    refuse_other_major,
     server_environment,
 )
 
@@ -169,6 +170,8 @@ class EmbeddedServer:
                     self._clear_leftovers()
                     if not (self.folder / "data").exists():
                         self._initialise(lock, durable=durable)
+                    else:
+                        refuse_other_major(self.folder / "data", self.binaries, self._account)
                     self._launch(lock, deadline, durable=durable)
                     return
                 if time.monotonic() > deadline:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+import threading
 from uuid import uuid4
 
 import psycopg
@@ -13,6 +15,7 @@ import pytest
 
 from front_desk import front_desk, note
 from mailglass import __version__
+from mailglass.cli import failures, worker
 
 
 def _run(
@@ -112,15 +115,87 @@ def test_migrate_applies_checks_and_prints(database_url: str) -> None:
     assert told.stdout.splitlines() == ["pending: 0002_ledger_guard", "not up to date"]
 
 
-def test_a_database_that_is_down_is_one_line_and_exit_1() -> None:
+def test_a_database_that_is_down_is_one_line_a_hint_and_exit_2() -> None:
     """No traceback at three in the morning, unless asked for; and never the password."""
     url = "postgresql://u:canary@127.0.0.1:1/none"
     told = _run("migrate", url=url)
-    assert told.returncode == 1
+    assert told.returncode == 2
+    assert told.stderr.splitlines()[-2:] == [
+        "mailglass: database none on 127.0.0.1:1 cannot be reached: Connection refused [OperationalError]",
+        "  Start PostgreSQL there, or correct host and port in MAILGLASS_DATABASE_URL or --database-url.",
+    ]
     assert "Traceback" not in told.stderr
-    assert "OperationalError" in told.stderr
     assert "canary" not in told.stderr
     assert "Traceback" in _run("--debug", "migrate", url=url).stderr
+    assert "Traceback" in _run("migrate", "--debug", url=url).stderr
+
+
+def test_a_database_that_is_not_there_is_told_by_its_name(database_url: str) -> None:
+    """The server answers, and there is none of that name."""
+    told = _run("deliveries", url=database_url.replace("mg_test_", "mg_gone_"))
+    assert told.returncode == 2
+    assert re.search(r'cannot be reached: database "mg_gone_\w+" does not exist', told.stderr)
+    assert (
+        told.stderr.splitlines()[-1] == "  Create it with createdb, then run `mailglass migrate`."
+    )
+
+
+def test_a_role_that_is_not_there_is_told(database_url: str) -> None:
+    """MAILGLASS_DATABASE_ROLE names nobody."""
+    told = _run("reconcile", url=database_url, MAILGLASS_DATABASE_ROLE="nobody_has_this")
+    assert told.returncode == 2
+    assert 'role "nobody_has_this" does not exist' in told.stderr
+    assert "MAILGLASS_DATABASE_ROLE" in told.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("said", "hint"),
+    [
+        ('failed: FATAL:  password authentication failed for user "shop"', "Correct user and password"),
+        ("failed: fe_sendauth: no password supplied", "Correct user and password"),
+        ('failed: FATAL:  no pg_hba.conf entry for host "192.0.2.1"', "Let this host in"),
+        ("failed: FATAL:  sorry, too many clients already", "Lower MAILGLASS_DATABASE_CONNECTIONS_MAX"),
+        ("failed: FATAL:  the database system is starting up", "Wait until"),
+        ("timeout expired", "Look at the firewall"),
+        ('failed: server certificate for "a" does not match host name', "Correct sslmode"),
+        ("failed: something else", "Look at MAILGLASS_DATABASE_URL"),
+    ],
+)  # fmt: skip
+def test_what_postgres_says_has_advice(said: str, hint: str) -> None:
+    """In the words of libpq and the server."""
+    text, code = failures.told(psycopg.OperationalError(f"connection {said}\nand more"))
+    line, advice = text.splitlines()
+    assert code == 2
+    assert line.startswith("mailglass: the database cannot be reached: ")
+    assert advice.startswith(f"  {hint}")
+
+
+def test_a_connection_that_is_lost_on_the_way_is_no_wrong_setting() -> None:
+    """Exit code 1: the same command may do tomorrow."""
+    lost = psycopg.OperationalError("consuming input failed: server closed the connection")
+    text, code = failures.told(lost)
+    assert code == 1
+    assert text.startswith("mailglass: OperationalError: consuming input failed")
+
+
+def test_a_worker_process_tells_of_a_database_that_is_away(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """With the same advice; exit code 1, since another start may find the database."""
+    url = "postgresql://u:canary@127.0.0.1:1/none"
+    work = worker._Work(database_url=url, threads=1, streams=None, drain=True)
+    assert work.run_as_child(threading.Event()) == 1
+    said, hint = capsys.readouterr().err.splitlines()[-2:]
+    assert said.startswith("mailglass: database none on 127.0.0.1:1 cannot be reached")
+    assert hint.startswith("  Start PostgreSQL there")
+
+
+def test_what_follows_two_dashes_is_no_option() -> None:
+    """There --debug is a word like any other."""
+    told = _run("suppressions", "check", "--", "--debug")
+    assert told.returncode != 0
+    assert "Missing argument" not in told.stderr
+    assert "Traceback" not in told.stderr
 
 
 def test_wrong_settings_are_one_line_a_hint_and_exit_2() -> None:

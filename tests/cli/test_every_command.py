@@ -19,6 +19,7 @@ import pytest
 from command_help import commands
 from guides import command
 from mailglass import MailglassError
+from mailglass.cli import progress as cli_progress
 from tests_paths import ROOT
 
 COMMANDS = commands()
@@ -136,25 +137,28 @@ def test_an_unknown_option_is_misuse(name: str) -> None:
 
 @pytest.mark.usefixtures("_folder")
 @pytest.mark.parametrize("name", WITH_DATABASE)
-def test_a_database_that_is_away_is_one_line(name: str) -> None:
-    """Exit code 1; no traceback, no password, and nothing on standard output."""
+def test_a_database_that_is_away_is_one_line_and_a_hint(name: str) -> None:
+    """Exit code 2, as for a wrong setting; no traceback and no password."""
     words = [*name.split(), *ARGUMENTS.get(name, []), "--database-url", AWAY]
     code, printed, complained = command(["mailglass", *words])
-    *before, last = complained.splitlines()
-    assert code == 1
-    assert last.startswith("mailglass: ")
+    *before, said, hint = complained.splitlines()
+    assert code == 2
+    assert said == (
+        "mailglass: database none on 127.0.0.1:1 cannot be reached: Connection refused [OperationalError]"
+    )
+    assert hint.startswith("  Start PostgreSQL there")
     assert all(line.startswith("mailglass: using database none on 127.0.0.1:1") for line in before)
     assert "canary7f3a" not in printed + complained
-    assert "Traceback" not in complained
 
 
 @pytest.mark.usefixtures("_folder")
 @pytest.mark.parametrize("name", WITH_DATABASE)
 def test_debug_shows_where_an_error_was_raised(name: str) -> None:
-    """The error itself comes out, for Python to print."""
+    """The error itself comes out, for Python to print; before the command and behind it."""
     words = [*name.split(), *ARGUMENTS.get(name, []), "--database-url", AWAY]
-    with pytest.raises((psycopg.OperationalError, MailglassError)):
-        command(["mailglass", "--debug", *words])
+    for told in (["--debug", *words], [*words, "--debug"]):
+        with pytest.raises((psycopg.OperationalError, MailglassError)):
+            command(["mailglass", *told])
 
 
 @pytest.mark.usefixtures("_folder")
@@ -236,12 +240,87 @@ def test_publish_check_shows_on_a_terminal_how_far_it_is(tmp_path: Path) -> None
     assert (piped.returncode, piped.stderr) == (0, "")
 
 
-def _on_a_terminal(words: list[str], **environ: str) -> str:
+LONG = {
+    "checking the ledger": ["ledger", "check"],
+    "reconciling": ["reconcile"],
+    "sweeping": ["outbox", "sweep"],
+    "pruning": ["webhooks", "prune"],
+    "migrating": ["migrate"],
+    "erasing": ["erase", "zoe@mail.example"],
+    "exporting": ["suppressions", "export"],
+    "checks": ["doctor"],
+    "mails": ["lint", "mailglass.demo.mailables:Receipt"],
+}
+"""What a command says while it works, and the command."""
+
+
+ONE = "from mailglass.cli import main; main()"
+ALL_OF_THEM = """
+import json, sys
+from mailglass.cli import main
+for words in json.loads(sys.argv[1]):
+    sys.argv[1:] = words
+    try:
+        main()
+    except SystemExit as ended:
+        assert ended.code == 0, words
+"""
+
+
+@pytest.mark.usefixtures("_folder")
+def test_what_takes_long_moves_on_a_terminal(database_url: str) -> None:
+    """Without colour where NO_COLOR is set."""
+    given = {"MAILGLASS_DATABASE_URL": database_url, "MAILGLASS_ERASURE_KEY": "e" * 64}
+    told = _on_a_terminal([json.dumps([*LONG.values()])], ALL_OF_THEM, NO_COLOR="1", **given)
+    assert [label for label in LONG if f"{label} " not in told] == []
+    assert COLOUR.search(told) is None
+
+
+@pytest.mark.usefixtures("_folder")
+@pytest.mark.parametrize("label", LONG)
+def test_a_pipe_gets_no_bar(label: str, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And no line of what is done soon."""
+    monkeypatch.setenv("MAILGLASS_DATABASE_URL", database_url)
+    code, printed, complained = command(["mailglass", *LONG[label]])
+    assert code == 0, complained
+    assert f"{label} " not in complained
+    assert "\x1b" not in printed + complained
+
+
+def test_json_has_no_progress_on_a_terminal_either(database_url: str) -> None:
+    """Whoever asks for a document watches nothing."""
+    told = _on_a_terminal(["ledger", "check", "--json", "--database-url", database_url])
+    assert "checking the ledger" not in told
+
+
+def test_a_log_gets_a_plain_line_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """How many of how many, every ten seconds at most."""
+    monkeypatch.setattr(cli_progress, "LINE_EVERY_S", 0.0)
+    with cli_progress.progress("pruning") as done:
+        done(1500)
+    with cli_progress.progress("replaying", total=2) as done:
+        done(1)
+    with cli_progress.progress("quiet", hidden=True) as done:
+        done(1)
+    monkeypatch.setattr(cli_progress, "LINE_EVERY_S", 10.0)
+    with cli_progress.progress("soon") as done:
+        done(1)
+    told = capsys.readouterr()
+    assert told.err.splitlines() == [
+        "mailglass: pruning: 1,500",
+        "mailglass: replaying: 1 of 2",
+    ]
+    assert told.out == ""
+
+
+def _on_a_terminal(words: list[str], code: str = ONE, /, **environ: str) -> str:
     """Return what a command writes to a terminal on its standard error."""
     mine, its = os.openpty()
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MAILGLASS_")}
     process = subprocess.Popen(
-        [sys.executable, "-c", "from mailglass.cli import main; main()", *words],
+        [sys.executable, "-c", code, *words],
         env=kept | {"TERM": "xterm-256color", "PYTHONPATH": str(ROOT)} | environ,
         stdout=subprocess.DEVNULL, stderr=its,
     )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,13 +17,19 @@ import psycopg
 import pytest
 
 from front_desk import front_desk, note
-from mailglass import MailglassError
+from mailglass import Mailglass, MailglassError
 from mailglass.adapters.fake import FakeAdapter, FakeMode
-from mailglass.doctor import Patient, Status, UnverifiableError, examine
+from mailglass.doctor import Patient, Result, Status, UnverifiableError, examine
 from mailglass.doctor.dns import RecordType, system_lookup
+from mailglass.doctor.server import ServerSigns, signs_of
 from mailglass.ledger.inspection import EVENT_TRIGGERS, TRIGGERS, inspect
 from mailglass.ledger.store import Store
+from mailglass.webhooks.endpoint import Endpoint
+from mailglass.worker import Worker
 from patients import FACTS, healthy
+from webhook_requests import bounced, delivered, hooked, postmark, request
+
+DEADLINE_S = 30.0
 
 
 def test_a_migrated_database_has_all_guards(database_url: str) -> None:
@@ -124,6 +131,102 @@ def test_mail_that_is_held_and_forgotten_is_seen(database_url: str) -> None:
         mail.outbox.hold(delivery.id, actor="ops")
         _age(database_url, "run_at", "2 days")
         assert _told(patient) == {"delivery.held": Status.WARNING}
+
+
+@contextmanager
+def _working(mail: Mailglass) -> Iterator[None]:
+    stopped = threading.Event()
+    thread = threading.Thread(target=Worker(mail=mail, threads=1).run, args=(stopped,))
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def _signs(database_url: str, *, role: str | None = None) -> ServerSigns:
+    with Store(database_url, role=role) as store:
+        return signs_of(store)
+
+
+def _signs_until(database_url: str, listening: int) -> ServerSigns:
+    end = time.monotonic() + DEADLINE_S
+    while (found := _signs(database_url)).listening != listening and time.monotonic() < end:
+        time.sleep(0.02)
+    return found
+
+
+def test_a_worker_shows_by_its_session_and_is_missed_when_it_is_gone(database_url: str) -> None:
+    """Without mail to send too; a process that only queues mail is no worker."""
+    with _patient(database_url) as patient, front_desk(database_url) as mail:
+        mail.deliver(note())
+        assert _signs(database_url).listening == 0
+        with _working(mail):
+            found = _signs_until(database_url, 1)
+            assert (found.listening, found.hidden) == (1, 0)
+            assert _told(replace(patient, signs=found)) == {}
+        assert _signs_until(database_url, 0).listening == 0
+
+
+def test_mail_that_is_due_without_a_worker_is_an_error(database_url: str) -> None:
+    """Nothing due and no worker is neither good nor bad: a timer may start one."""
+    with _patient(database_url) as patient, front_desk(database_url) as mail:
+        idle = replace(patient, signs=_signs(database_url))
+        assert _told(idle) == {"delivery.worker": Status.CANNOT_VERIFY}
+        mail.deliver_later(note())
+        assert _told(idle) == {"delivery.worker": Status.CANNOT_VERIFY}
+        _age(database_url, "run_at", "2 minutes")
+        assert _told(idle) == {"delivery.worker": Status.ERROR}
+
+
+def test_sessions_that_may_not_be_seen_are_no_verdict(database_url: str) -> None:
+    """Postgres shows the statements of other logins to nobody but who may see them."""
+    with _patient(database_url) as patient, front_desk(database_url) as mail:
+        with _working(mail):
+            _signs_until(database_url, 1)
+            blind = _signs(database_url, role="mailglass_app")
+        assert blind.listening == 0
+        assert blind.hidden >= 1
+        mail.deliver_later(note())
+        _age(database_url, "run_at", "2 minutes")
+        assert _told(replace(patient, signs=blind)) == {"delivery.worker": Status.CANNOT_VERIFY}
+
+
+def test_what_a_provider_reported_and_was_refused_is_seen(database_url: str) -> None:
+    """How many, since when, and the command that lists them; nobody's address."""
+    endpoints = [Endpoint(name="default", adapter=postmark(), tenant_id="default")]
+    with _patient(database_url) as patient, hooked(database_url, endpoints=endpoints) as mail:
+        sent = mail.deliver(note())
+        mail.ingest("postmark", request(delivered(sent.id)))
+        assert _of("webhooks.dead", patient).status is Status.OK
+        mail.ingest("postmark", request(bounced(sent.id, "canary@mail.example")))
+        found = _of("webhooks.dead", patient)
+    assert found.status is Status.WARNING
+    assert found.seen.startswith("1 requests hold what was refused (1 single reports), since 20")
+    assert "`mailglass webhooks list --refused`" in found.fix
+    assert "canary" not in repr(found)
+
+
+def _of(check_id: str, patient: Patient) -> Result:
+    (found,) = [one for one in examine(patient) if one.id == check_id]
+    return found
+
+
+@pytest.mark.tampers
+def test_an_extension_that_is_gone_is_seen(database_url: str) -> None:
+    """And one that is there is not."""
+    assert _of("database.extensions", healthy(signs=_signs(database_url))).status is Status.OK
+    with psycopg.connect(database_url) as owner:
+        owner.execute("drop event trigger mailglass_refuse_ddl")
+        owner.execute("drop event trigger mailglass_refuse_drop")
+        owner.execute("drop event trigger mailglass_refuse_rewrite")
+        owner.execute("drop extension citext cascade")
+    found = _of("database.extensions", healthy(signs=_signs(database_url)))
+    assert (found.status, found.seen) == (
+        Status.ERROR,
+        "the extension citext is gone from the database",
+    )
 
 
 @contextmanager

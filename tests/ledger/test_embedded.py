@@ -31,6 +31,9 @@ import mailglass
 from mailglass.errors import ConfigError, ConfigErrorType
 from mailglass.ledger import binaries, embedded
 from mailglass.ledger.embedded import EmbeddedServer
+from mailglass.ledger.migrations import migrate
+from mailglass.ledger.opening import open_database
+from mailglass.settings import load_settings
 
 WAIT_S_MAX = 30.0
 OPEN_GROUND = "/tmp"  # noqa: S108 - what is made in it is fresh and has a random name
@@ -419,6 +422,38 @@ def test_a_server_that_cannot_start_says_why(fragile: Path) -> None:
     with pytest.raises(ConfigError, match="no_such_setting") as caught:
         EmbeddedServer.start(fragile, durable=False)
     assert caught.value.type is ConfigErrorType.INVALID
+
+
+def test_a_folder_of_another_postgresql_is_refused_before_it_starts(fragile: Path) -> None:
+    """With both versions and what to do, rather than the server's own words."""
+    found = (fragile / "data" / "PG_VERSION").read_text("ascii").strip()
+    (fragile / "data" / "PG_VERSION").write_text("13\n")
+    with pytest.raises(ConfigError) as caught:
+        EmbeddedServer.start(fragile, durable=False)
+    assert caught.value.type is ConfigErrorType.CONFLICTING
+    assert caught.value.message.endswith(
+        f"was made by PostgreSQL 13, and the programs are those of {found}."
+    )
+    assert "MAILGLASS_PG_BIN" in (caught.value.hint or "")
+
+
+def test_a_folder_of_a_newer_mailglass_is_refused(
+    fragile: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has migrations that this version does not know."""
+    for name in ("MAILGLASS_DATABASE_URL", "DATABASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    with EmbeddedServer.start(fragile, durable=False) as server:
+        migrate(server.url())
+        with psycopg.connect(server.url()) as owner:
+            owner.execute(
+                "insert into mailglass.migrations (name, sha256) values ('9999_later', '\\x00')"
+            )
+        with pytest.raises(ConfigError) as caught:
+            open_database(None, load_settings(), folder=fragile)
+    assert caught.value.type is ConfigErrorType.CONFLICTING
+    assert "9999_later, which this version does not know" in caught.value.message
+    assert caught.value.hint is not None
 
 
 def test_the_log_holds_no_statement(made: Path) -> None:

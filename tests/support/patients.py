@@ -8,6 +8,7 @@ from typing import Any
 
 from mailglass.doctor import Patient, UnverifiableError
 from mailglass.doctor.dns import Lookup, RecordType
+from mailglass.doctor.server import ServerSigns
 from mailglass.ledger.database import DatabaseChoice
 from mailglass.ledger.inspection import EVENT_TRIGGERS, TRIGGERS, DatabaseFacts
 from mailglass.ledger.migrations import MigrationStatus
@@ -34,6 +35,7 @@ FACTS = DatabaseFacts(
     guards=dict.fromkeys(TRIGGERS | EVENT_TRIGGERS, True),
     migrations=MigrationStatus(applied=("0001_ledger",), pending=(), edited=(), unknown=()),
 )  # fmt: skip
+SIGNS = ServerSigns(citext_is_there=True, citext_is_available=True, listening=1, hidden=0)
 SMTP: Mapping[str, Any] = {
     "environment": "production",
     "adapter": "smtp",
@@ -75,6 +77,9 @@ def healthy(**changes: Any) -> Patient:
         "settings": load_settings(**settings),
         "database": choice,
         "facts": replace(FACTS, **facts),
+        "signs": SIGNS,
+        "call_broker": lambda _settings: None,
+        "log_in": lambda _setting: None,
         "domains": ("shop.example",),
         "selectors": ("s1",),
         "addresses": ("192.0.2.9",),

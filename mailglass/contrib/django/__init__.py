@@ -7,7 +7,13 @@ the mails are in Django's own database, so that they are queued, or rolled back,
 
 from __future__ import annotations
 
-from mailglass.contrib.django.backend import EmailBackend
-from mailglass.contrib.django.desk import get_mailglass, queue, using_mailglass
+from mailglass.contrib.extras import lacking
+
+try:
+    from mailglass.contrib.django.backend import EmailBackend
+    from mailglass.contrib.django.desk import get_mailglass, queue, using_mailglass
+except ModuleNotFoundError as error:
+    raise lacking(error, extra="django") from error
+
 
 __all__ = ["EmailBackend", "get_mailglass", "queue", "using_mailglass"]
