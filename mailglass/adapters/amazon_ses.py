@@ -7,16 +7,12 @@ https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html.
 from __future__ import annotations
 
 import base64
-import hashlib
-import hmac
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, ClassVar, Final
-from urllib.parse import urlsplit
 
 from mailglass.adapters.amazon_ses_bulk import (
     BULK_PATH,
@@ -25,29 +21,24 @@ from mailglass.adapters.amazon_ses_bulk import (
     lacking_with_template,
 )
 from mailglass.adapters.amazon_ses_events import events_of
+from mailglass.adapters.amazon_ses_s3 import InboundBuckets, fetched_object
 from mailglass.adapters.amazon_ses_sns import PROVIDER, Sns, parsed_notification
 from mailglass.adapters.api import (
     Addressed,
     ApiAdapter,
     Features,
-    Secret,
     WebhookAuth,
     addressed,
     present,
     sent_with_id,
     token_of,
 )
+from mailglass.adapters.aws_signing import AwsCredentials, checked_region, signed
 from mailglass.adapters.http import HttpTransport, Request, Response, Transport, checked_base_url
 from mailglass.adapters.options import merged
 from mailglass.clock import Clock, system_clock
 from mailglass.envelope import Envelope, Verdict
-from mailglass.errors import (
-    ConfigError,
-    ConfigErrorType,
-    FailureClass,
-    SendError,
-    SendErrorType,
-)
+from mailglass.errors import FailureClass, SendError, SendErrorType
 from mailglass.failures import Signal
 from mailglass.message import Message
 from mailglass.webhook import TOKEN_KEY, ProviderEvent, WebhookRequest, mapping, text
@@ -64,7 +55,6 @@ ALIASES: Final = MappingProxyType(
 """What django-anymail calls some options."""
 _SERVICE: Final = "ses"
 _PATH: Final = "/v2/email/outbound-emails"
-_REGION: Final = re.compile(r"[a-z]{2}(?:-[a-z]+)+-[0-9]{1,2}")
 _TAG_VALUE: Final = re.compile(r"[A-Za-z0-9_.@-]{1,256}", re.ASCII)
 _OK: Final = 200
 _HEADER_CHARS_MAX: Final = 900
@@ -93,15 +83,6 @@ _OF_THE_ACCOUNT: Final = re.compile("not verified|daily message quota", re.IGNOR
 that it uses for other things too; neither passes at the next attempt."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AwsCredentials:
-    """An access key, with its session token where it is temporary; its repr shows only the id."""
-
-    access_key_id: str
-    secret_access_key: str = field(repr=False)
-    session_token: str | None = field(default=None, repr=False)
-
-
 class AmazonSesAdapter(ApiAdapter):
     """Hands mail to SES in one region, as the very bytes that were frozen.
 
@@ -113,7 +94,8 @@ class AmazonSesAdapter(ApiAdapter):
     ``topic_arns`` are the SNS topics whose messages are believed; a message of any other is refused,
     however well it is signed. ``accepts_sha1`` believes SNS signature version 1 too, and without
     ``confirms_subscriptions`` a person confirms them. ``fetch_certificate`` gets an address that was
-    checked and returns PEM; without it one GET of at most 6 s fetches.
+    checked and returns PEM; without it one GET of at most 6 s fetches. ``inbound`` names the S3
+    buckets into which receipt rules put received mail.
     """
 
     PROVIDER: ClassVar[str] = PROVIDER
@@ -139,20 +121,18 @@ class AmazonSesAdapter(ApiAdapter):
         accepts_sha1: bool = False,
         confirms_subscriptions: bool = True,
         fetch_certificate: Callable[[str], bytes] | None = None,
+        inbound: InboundBuckets | None = None,
         webhooks: WebhookAuth | None = None,
         transport: Transport | None = None,
         clock: Clock = system_clock,
     ) -> None:
         super().__init__(webhooks=webhooks, transport=transport, clock=clock)
-        if _REGION.fullmatch(region) is None:
-            raise ConfigError(
-                "the region is not an AWS region", type=ConfigErrorType.INVALID, key="aws_region"
-            )
         self._quick = HttpTransport(
             connect_timeout_s=3.0, read_timeout_s=3.0, total_timeout_s=6.0, connections_max=2
         )
         self._lookups: Transport = transport or self._quick
-        self._region = region
+        self._region = checked_region(region, key="aws_region")
+        self._inbound = inbound or InboundBuckets()
         self._credentials = credentials
         self._configuration_set = configuration_set
         self._tag_name = tag_name
@@ -260,6 +240,23 @@ class AmazonSesAdapter(ApiAdapter):
         self._fetched(url)
         return True
 
+    def fetch(self, address: str) -> bytes:
+        """Return the received mail at ``/bucket/key`` of S3, as one signed GET brings it.
+
+        Raises:
+            SendError: ``adapter_failure``: retryable where S3 may answer later, permanent for an
+                object that is not there, is too large or was encrypted by SES (``object_encrypted``).
+            ConfigError: ``invalid`` for a bucket that is not among ``inbound_buckets`` and for
+                credentials that S3 refuses.
+
+        """
+        request = self._inbound.request(address, region=self._region)
+        region = self._inbound.inbound_region or self._region
+        made = signed(
+            request, credentials=self._keys(), region=region, now=self._clock(), service="s3"
+        )
+        return fetched_object(self._transport, made)
+
     def close(self) -> None:
         """Close idle connections; the adapter may be used again."""
         super().close()
@@ -279,8 +276,18 @@ class AmazonSesAdapter(ApiAdapter):
         return response.body
 
     def _signed(self, request: Request) -> Request:
-        known = self._credentials() if callable(self._credentials) else self._credentials
-        return signed(request, credentials=known, region=self._region, now=self._clock())
+        whole = replace(request, headers=(("content-type", "application/json"),))
+        made = signed(
+            whole,
+            credentials=self._keys(),
+            region=self._region,
+            now=self._clock(),
+            service=_SERVICE,
+        )
+        return replace(made, headers=(*made.headers, ("accept", "application/json")))
+
+    def _keys(self) -> AwsCredentials:
+        return self._credentials() if callable(self._credentials) else self._credentials
 
 
 def _said(answer: Any) -> str:
@@ -309,39 +316,3 @@ def _labelled(message: Message) -> bytes:
     if message.metadata:
         lines.append(f"X-Metadata: {json.dumps(dict(message.metadata))}\r\n")
     return "".join(lines).encode("ascii")
-
-
-def signed(request: Request, *, credentials: AwsCredentials, region: str, now: datetime) -> Request:
-    """Return the request with a Signature Version 4 of method, address, headers and body."""
-    Secret(credentials.secret_access_key, key="aws_secret_access_key").reveal()
-    parts = urlsplit(request.url)
-    stamp = now.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
-    headers = {
-        "content-type": "application/json",
-        "host": parts.netloc,
-        "x-amz-date": stamp,
-    }
-    if credentials.session_token:
-        headers["x-amz-security-token"] = credentials.session_token
-    names = ";".join(sorted(headers))
-    lines = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers))
-    digest = hashlib.sha256(request.body).hexdigest()
-    canonical = f"{request.method}\n{parts.path or '/'}\n\n{lines}\n{names}\n{digest}"
-    scope = f"{stamp[:8]}/{region}/{_SERVICE}/aws4_request"
-    hashed = hashlib.sha256(canonical.encode()).hexdigest()
-    to_sign = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashed}"
-    key = f"AWS4{credentials.secret_access_key}".encode()
-    for step in (stamp[:8], region, _SERVICE, "aws4_request"):
-        key = hmac.digest(key, step.encode(), "sha256")
-    signature = hmac.new(key, to_sign.encode(), "sha256").hexdigest()
-    claim = (
-        f"AWS4-HMAC-SHA256 Credential={credentials.access_key_id}/{scope}, "
-        f"SignedHeaders={names}, Signature={signature}"
-    )
-    sent = [(name, value) for name, value in headers.items() if name != "host"]
-    return Request(
-        method=request.method,
-        url=request.url,
-        headers=(*sent, ("accept", "application/json"), ("authorization", claim)),
-        body=request.body,
-    )

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
-from mailglass.adapters.http import Request, Transport, is_ok
+from mailglass.adapters.http import Request, Response, Transport, is_ok
 from mailglass.errors import (
     ConfigError,
     ConfigErrorType,
@@ -60,7 +60,12 @@ def of_domains(domains: Sequence[str], url: str, *, provider: str) -> Request:
 
 
 def downloaded(transport: Transport, request: Request, *, provider: str) -> bytes:
-    """Return the body of a successful answer.
+    """Return the body of a successful answer; it raises what ``download`` does."""
+    return download(transport, request, provider=provider).body
+
+
+def download(transport: Transport, request: Request, *, provider: str) -> Response:
+    """Return a successful answer that came whole.
 
     Raises:
         SendError: ``adapter_failure``: retryable where the provider may answer later, permanent
@@ -71,14 +76,14 @@ def downloaded(transport: Transport, request: Request, *, provider: str) -> byte
     try:
         answer = transport(request)
     except SendError as error:
-        raise _lost(provider, error.code or "connection", FailureClass.NOT_SENT) from error
+        raise lost(provider, error.code or "connection", FailureClass.NOT_SENT) from error
     code = f"http {answer.status}"
     if is_ok(answer.status):
         if answer.is_complete:
-            return answer.body
+            return answer
         is_long = len(answer.body) >= request.answer_bytes_max
         failure = FailureClass.PERMANENT if is_long else FailureClass.NOT_SENT
-        raise _lost(provider, "download_too_large" if is_long else "download_cut", failure)
+        raise lost(provider, "download_too_large" if is_long else "download_cut", failure)
     if answer.status in _REFUSED:
         raise ConfigError(
             f"{provider} refuses to hand over a received mail ({code})",
@@ -87,10 +92,11 @@ def downloaded(transport: Transport, request: Request, *, provider: str) -> byte
             hint="Look at the API key: it must be allowed to read received mail.",
         )
     is_later = answer.status in _LATER or answer.status >= _SERVER_ERRORS
-    raise _lost(provider, code, FailureClass.NOT_SENT if is_later else FailureClass.PERMANENT)
+    raise lost(provider, code, FailureClass.NOT_SENT if is_later else FailureClass.PERMANENT)
 
 
-def _lost(provider: str, code: str, failure: FailureClass) -> SendError:
+def lost(provider: str, code: str, failure: FailureClass) -> SendError:
+    """Return the error for a received mail that its provider does not hand over."""
     return SendError(
         f"a received mail could not be fetched from {provider} ({code})",
         type=SendErrorType.ADAPTER_FAILURE,

@@ -24,6 +24,7 @@ from mailglass.adapters.api import (
     sent_with_id,
     token_for,
 )
+from mailglass.adapters.forms import form_kind
 from mailglass.adapters.http import Request, Response, Transport, checked_base_url
 from mailglass.adapters.options import merged
 from mailglass.adapters.signatures import check_public_key
@@ -234,7 +235,9 @@ class SendGridAdapter(ApiAdapter):
         check_age(seconds, now=request.now, tolerance_s=self._webhooks.tolerance_s, provider=name)
 
     def events(self, request: WebhookRequest) -> tuple[ProviderEvent, ...]:
-        """Return the events of the batch."""
+        """Return the events of the batch; a received mail, which comes as a form, is none."""
+        if form_kind(request) is not None:
+            return ()
         batch = parse_json(request.body, provider=self.PROVIDER)
         many = sequence(batch) if isinstance(batch, list) else [batch]
         return tuple(_event(mapping(one)) for one in many)

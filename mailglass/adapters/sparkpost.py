@@ -1,11 +1,13 @@
 """SparkPost (Bird): the transmissions API, and webhooks that bring the credentials of their target.
 
-https://developers.sparkpost.com/api/transmissions/ and
+https://developers.sparkpost.com/api/transmissions/,
+https://developers.sparkpost.com/api/template-language/ and
 https://developers.sparkpost.com/api/webhooks/.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, Final
@@ -43,6 +45,7 @@ from mailglass.webhook import (
 )
 
 _CAMPAIGN_BYTES_MAX: Final = 64
+_HEADER: Final = re.compile(r"[A-Za-z0-9-]+", re.ASCII)
 ALIASES: Final = MappingProxyType({"track_initial_open_as_opened": "first_open_is_open"})
 """What django-anymail calls an option."""
 _CODES: Final = MappingProxyType(
@@ -65,13 +68,16 @@ class SparkPostAdapter(ApiAdapter):
 
     SparkPost signs no webhook: give ``webhooks`` the credentials of the webhook's target, as
     ``user:password`` or as a token. ``first_open_is_open`` counts the event of the pixel at the
-    mail's beginning, which comes in addition to that of its end.
+    mail's beginning, which comes in addition to that of its end. A header of one recipient's own is
+    a placeholder of SparkPost's template language, filled in for each; what a recipient has not is
+    what the message has, and a header that some would have empty is refused.
     """
 
     PROVIDER: ClassVar[str] = PROVIDER
     FEATURES: ClassVar[Features] = Features(
         stored_templates=True,
         own_metadata=True,
+        own_headers=True,
         envelope_sender=True,
         provider_options=True,
         body_templates=True,
@@ -100,16 +106,18 @@ class SparkPostAdapter(ApiAdapter):
         self._first_open_is_open = first_open_is_open
 
     def lacking(self, message: Message) -> str | None:
-        """Name a tag that is too long, and what a stored template holds itself."""
+        """Name a tag that is too long, an own header not all have, and what a template holds itself."""
         if any(len(tag.encode()) > _CAMPAIGN_BYTES_MAX for tag in message.tags):
             return f"a tag of more than {_CAMPAIGN_BYTES_MAX} bytes"
-        if message.stored_template is None or message.stored_template.id is None:
+        if message.stored_template is None:
             return None
+        if message.stored_template.id is None:
+            return _lacking_headers(message, message.stored_template)
         own = {
             "a subject": message.subject,
             "bodies": message.text or message.html,
             "attachments": message.attachments,
-            "headers": message.headers,
+            "headers": message.headers or message.stored_template.own_headers,
             "a reply address": message.reply_to,
             "a Cc recipient": message.cc,
         }
@@ -128,7 +136,7 @@ class SparkPostAdapter(ApiAdapter):
             options=_options(message),
             campaign_id=next(iter(message.tags), None),
             metadata=metadata_with_token(envelope, message),
-            substitution_data=dict(stored.variables) if stored else None,
+            substitution_data={**stored.variables, **_usual_headers(message)} if stored else None,
             return_path=message.envelope_sender.addr_spec if message.envelope_sender else None,
         )
         body = merged(body, message.provider_options)
@@ -182,7 +190,11 @@ def _recipients(
         everybody = (*whom.to, *whom.cc, *whom.bcc)
         return [_recipient(one, mailboxes(whom.to)) for one in everybody]
     own = [
-        (str(to), stored.own_variables(to), {**metadata, **its} if its else None)
+        (
+            str(to),
+            {**stored.own_variables(to), **_filled(stored.headers_of(to))},
+            {**metadata, **its} if its else None,
+        )
         for to, its in ((to, stored.metadata_of(to)) for to in whom.to)
     ]
     return [
@@ -221,10 +233,53 @@ def _content(message: Message, whom: Addressed) -> dict[str, Any]:
         text=message.text,
         html=message.html,
         reply_to=mailboxes(message.reply_to),
-        headers={**dict(message.headers), **copied},
+        headers={**_headers(message), **copied},
         attachments=[_file(one) for one in message.attachments if not one.content_id],
         inline_images=[_file(one) for one in message.attachments if one.content_id],
     )
+
+
+def _headers(message: Message) -> dict[str, str]:
+    """Return the headers, with a placeholder for each that some recipient has of their own."""
+    own = _own_names(message.stored_template)
+    shown = {name.lower(): name for name in own} | {
+        name.lower(): name for name, _ in message.headers
+    }
+    placeholders = {shown[name.lower()]: f"{{{{{_variable(name)}}}}}" for name in own}
+    return dict(message.headers) | placeholders
+
+
+def _usual_headers(message: Message) -> dict[str, str]:
+    """Return the shared value of each header that some recipient has of their own."""
+    own = {name.lower() for name in _own_names(message.stored_template)}
+    return _filled({name: value for name, value in message.headers if name.lower() in own})
+
+
+def _filled(headers: Mapping[str, str]) -> dict[str, str]:
+    return {_variable(name): value for name, value in headers.items()}
+
+
+def _variable(name: str) -> str:
+    """Return a header's variable: letters, digits and underscores, compared without case."""
+    return f"header_{name.lower().replace('-', '_')}"
+
+
+def _own_names(stored: StoredTemplate | None) -> list[str]:
+    own = (stored.own_headers if stored else None) or {}
+    return sorted({name for its in own.values() for name in its})
+
+
+def _lacking_headers(message: Message, stored: StoredTemplate) -> str | None:
+    """Name what an own header cannot be: it has a variable, whose value there is for everyone."""
+    names = _own_names(stored)
+    if not all(map(_HEADER.fullmatch, names)):
+        return "a header of one recipient's own whose name holds more than letters, digits and -"
+    usual = {name.lower() for name, _ in message.headers}
+    for to in message.to:
+        theirs = {name.lower() for name in stored.headers_of(to)}
+        if not {name.lower() for name in names} <= theirs | usual:
+            return "a header that only some recipients have, without one for all others"
+    return None
 
 
 def _file(attachment: Attachment) -> dict[str, str]:

@@ -115,12 +115,17 @@ def free(*, adapter_ref: str, as_json: bool, database_url: str | None) -> None:
     Exits 1 when there is nothing to forget.
     """
     with _opened(database_url) as (_limits, _plain, pacing):
-        was_there = pacing.free(adapter_ref)
+        due_again = pacing.free(adapter_ref)
+        if due_again:
+            pacing.store.ring()
+    freed = {"adapter": adapter_ref, "freed": due_again is not None, "due_again": due_again or 0}
     if as_json:
-        click.echo(json.dumps({"adapter": adapter_ref, "freed": was_there}))
+        click.echo(json.dumps(freed))
+    elif due_again is None:
+        click.echo(f"{adapter_ref}: nothing was held against it")
     else:
-        click.echo(f"{adapter_ref}: {'freed' if was_there else 'nothing was held against it'}")
-    if not was_there:
+        click.echo(f"{adapter_ref}: freed, due again {due_again}")
+    if due_again is None:
         raise click.exceptions.Exit(EXIT_REFUSED)
 
 

@@ -26,6 +26,7 @@ from mailglass.delivery.steering import (
     BREAKER_OPEN,
     about,
     calls,
+    instead,
     kept_back,
     kept_back_error,
     next_ref,
@@ -55,12 +56,7 @@ from mailglass.message import Stream
 from mailglass.preflight import Check, Context, Phase, run
 from mailglass.preflight.suppression import erasure_key_of
 from mailglass.settings import Settings
-from mailglass.suppression import (
-    Suppression,
-    SuppressionReason,
-    SuppressionScope,
-    asked_values,
-)
+from mailglass.suppression import Suppression, SuppressionReason, SuppressionScope, asked_values
 from mailglass.telemetry import Signal, SpanName, report, span
 
 CLAIM_WAIT_S_MAX: Final = 30.0
@@ -223,6 +219,8 @@ class Dispatcher:
             return _refused(claim, missing, provider=aimed.adapter_ref)
         # Before preflight, which would take what callers are allowed once more.
         turn = self._turn(aimed, turn if aimed.adapter_ref == claim.adapter_ref else None)
+        if (steered := instead(self.router, aimed, turn)) is not None:
+            return self._attempt(steered, suppressions, None)
         if not turn.is_taken:
             return released(claim, "rate_limited", due_at=turn.at)
         refusal = self._refusal(claim, suppressions)
@@ -232,6 +230,8 @@ class Dispatcher:
         if refusal is not None:
             return _refused(claim, refusal)
         turn = self._turn_now(aimed, turn)
+        if (steered := instead(self.router, aimed, turn)) is not None:
+            return self._attempt(steered, suppressions, None)
         if not turn.is_taken:
             return released(claim, "rate_limited", due_at=turn.at)
         if _is_too_old(claim):

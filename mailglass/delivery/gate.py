@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import threading
 import time
 from collections import Counter, deque
@@ -22,7 +21,8 @@ from mailglass.ledger.pacing import Pace, PacingStore
 from mailglass.ledger.rows import Claim
 from mailglass.ledger.store import Store
 from mailglass.pacing.buckets import Ask, Granted, Request, Traffic, asks_of
-from mailglass.pacing.vocabulary import LATE_S, Limits
+from mailglass.pacing.days import SpentDays
+from mailglass.pacing.vocabulary import LATE_S, THROTTLED, Limits
 from mailglass.settings import Settings
 from mailglass.telemetry import Signal, report
 
@@ -38,12 +38,6 @@ _PACE_KEPT_S: Final = 0.25
 """How old may be what is known of an adapter that no limit is about."""
 FORGET_EVERY_S: Final = 3600.0
 """How often a process drops the counts that say nothing any more."""
-_THROTTLED: Final = re.compile(
-    r"^http 4(?:29|20)\b|^454\b"
-    r"|\b(?:Throttling|ThrottlingException|TooManyRequestsException|ACCOUNT_THROTTLED"
-    r"|rate_limit_exceeded|too_many_requests|MS42903)\b"
-)
-"""How providers say that it was too much: HTTP 429 (RFC 6585 §4), SparkPost's 420, Amazon SES by SMTP."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,12 +45,14 @@ class Pass:
     """When a claim may leave, on the clock of ``boot_seconds``; used later than ``until`` it is void.
 
     Where it is not ``is_taken``, ``at`` is when the mail is due again and ``blocker`` names the limit.
+    ``is_day_spent`` tells that the provider has had its number of the day: another one may serve.
     """
 
     is_taken: bool
     at: float
     until: float
     blocker: str | None = None
+    is_day_spent: bool = False
 
 
 FREE: Final = Pass(is_taken=True, at=0.0, until=float("inf"))
@@ -97,6 +93,7 @@ class Gate:
     limits: Limits
     now: Callable[[], float] = boot_seconds
     sleep: Callable[[float], None] = time.sleep
+    days: SpentDays = field(default_factory=lambda: SpentDays(limits=()))
     _known: dict[str, _Known] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _tidied: deque[float] = field(default_factory=lambda: deque([float("-inf")], maxlen=1))
@@ -105,17 +102,27 @@ class Gate:
     @classmethod
     def of(cls, store: Store, settings: Settings) -> Self:
         """Return the gate of the settings' limits."""
-        return cls(store=pacing_of(store, settings), limits=settings.limits)
+        limits = settings.limits
+        return cls(store=pacing_of(store, settings), limits=limits, days=SpentDays(limits=limits))
 
     def passes_of(self, claims: Sequence[Claim]) -> Mapping[UUID, Pass]:
-        """Ask for the passes of all claims in one statement, what matters most first."""
+        """Ask for the passes of all claims in one statement, what matters most first.
+
+        What a provider's number of the day has no room for is known until midnight, and not asked for.
+        """
         passes = {one.message_id: FREE for one in claims}
         refs = {one.adapter_ref for one in claims}
         if not self.limits and not self._any_is_slowed(refs):
             return passes
         asked = [_Asked.of(one, self.limits) for one in claims]
         self._any_is_slowed({one.claim.adapter_ref for one in asked if not one.asks})
-        limited = [one for one in asked if one.asks or self._is_slowed(one.claim.adapter_ref)]
+        passes |= {one.claim.message_id: its for one in asked if (its := self._spent(one))}
+        limited = [
+            one
+            for one in asked
+            if passes[one.claim.message_id] is FREE
+            and (one.asks or self._is_slowed(one.claim.adapter_ref))
+        ]
         if not limited:
             return passes
         self._tidy()
@@ -202,10 +209,24 @@ class Gate:
         before = self.now()
         granted = self.store.take(request, hold_s=HOLD_S, plans=True)
         after = self.now()
-        return {
-            one.claim.message_id: _pass(its, before, after)
-            for one, its in zip(asked, granted, strict=True)
-        }
+        passes: dict[UUID, Pass] = {}
+        for one, its in zip(asked, granted, strict=True):
+            self.days.note(one.asks, its.blocker, wait_s=its.wait_us / 1_000_000, now=after)
+            spent = None if its.is_taken else self._spent(one)
+            found = spent or _pass(its, before, after)
+            has_rate = any(ask.bucket.spec.get("interval_s") is not None for ask in one.asks)
+            if found.is_taken and not (has_rate or self._is_slowed(one.claim.adapter_ref)):
+                found = replace(found, until=FREE.until)  # a day's number does not mind when
+            passes[one.claim.message_id] = found
+        return passes
+
+    def _spent(self, asked: _Asked) -> Pass | None:
+        """Return the pass of a mail for which its provider has no room today; None while it may have."""
+        now = self.now()
+        known = self.days.until(asked.asks, now=now)
+        if known is None or known[0] - now <= REST_S:
+            return None
+        return replace(put_off(known[0]), blocker=known[1], is_day_spent=True)
 
     def _any_is_slowed(self, adapter_refs: set[str]) -> bool:
         """Tell whether any of the adapters rests or was slowed, as far as was read a moment ago."""
@@ -255,7 +276,7 @@ def is_throttled(verdict: Verdict) -> bool:
     return (
         verdict.failure_class is FailureClass.NOT_SENT
         and verdict.code is not None
-        and _THROTTLED.search(verdict.code) is not None
+        and THROTTLED.search(verdict.code) is not None
     )
 
 

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from mailglass.deliveries import DispatchState
 from mailglass.delivery.breakers import Call
+from mailglass.delivery.gate import Pass
 from mailglass.delivery.outcome import Jitter, Settlement, given_back
 from mailglass.delivery.routing import Choice, Router, end_of_call, fails_over
 from mailglass.envelope import Verdict
@@ -21,6 +22,8 @@ from mailglass.telemetry import Signal, report
 
 BREAKER_OPEN: Final = "breaker_open"
 """The code of a delivery that waits for a breaker."""
+DAY_SPENT: Final = "daily_limit"
+"""Why a mail goes by another adapter than the one that has had its number of the day."""
 _TRIED_AGAIN: Final = frozenset({FailureClass.NOT_SENT, FailureClass.CONFIGURATION})
 
 
@@ -66,6 +69,20 @@ def written(router: Router, claim: Claim, choice: Choice) -> Claim | None:
             state=str(choice.departure["reason"]),
         )
     return replace(claim, adapter_ref=ref, routing=choice.routing)
+
+
+def instead(router: Router | None, claim: Claim, turn: Pass) -> Claim | None:
+    """Write down by whom a claim goes whose adapter has had its number of the day; None: it waits.
+
+    The next of its route takes it, to which it then belongs, as after a refusal.
+    """
+    if router is None or not turn.is_day_spent:
+        return None
+    ref = router.next_after(claim, claim.adapter_ref)
+    if ref is None:
+        return None
+    departure: dict[str, Json] = {"from": claim.adapter_ref, "to": ref, "reason": DAY_SPENT}
+    return written(router, claim, Choice(adapter_ref=ref, routing=Routing.AT, departure=departure))
 
 
 def next_ref(router: Router, claim: Claim, verdicts: Sequence[Verdict]) -> str | None:

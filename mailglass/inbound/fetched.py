@@ -13,7 +13,15 @@ from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import quote
 
-from mailglass.inbound.fields import bare_address, header_pairs, number_of, whole_text
+from mailglass.adapters.amazon_ses_sns import parsed_notification
+from mailglass.inbound.fields import (
+    as_written,
+    bare_address,
+    from_base64,
+    header_pairs,
+    number_of,
+    whole_text,
+)
 from mailglass.inbound.message import InboundAttachment, InboundMessage, bare_name, from_mime
 from mailglass.webhook import (
     WebhookRequest,
@@ -35,6 +43,9 @@ FETCHED_BYTES_MAX: Final = 50 * 1024 * 1024
 """Bytes fetched for one request, all attachments of all its mails together."""
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _TOKEN: Final = re.compile(r"[!-~]{1,2000}")
+_BUCKET: Final = re.compile(r"[a-z0-9.-]{3,63}")
+_OBJECT_KEY: Final = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,1024}")
+_SES_SPAM: Final[Mapping[str, bool]] = MappingProxyType({"FAIL": True, "PASS": False})
 _ANY_TYPE: Final = "application/octet-stream"
 
 
@@ -56,6 +67,45 @@ class _Bounded:
         if self._bytes > FETCHED_BYTES_MAX:
             raise malformed(self._provider, "attachments too large")
         return content
+
+
+def amazon_ses(request: WebhookRequest, fetch: Fetch) -> tuple[InboundMessage, ...]:
+    """Read a receipt rule's SNS action, which brings the mail, or its S3 action, which says where it lies.
+
+    https://docs.aws.amazon.com/ses/latest/dg/receiving-email-notifications-contents.html
+    """
+    notification = parsed_notification(request)
+    if notification.get("Type") != "Notification":
+        return ()
+    told = mapping(parse_json(str(notification.get("Message")), provider="amazon_ses"))
+    if told.get("notificationType") != "Received":
+        return ()
+    mail, receipt = mapping(told.get("mail")), mapping(told.get("receipt"))
+    verdict = text(mapping(receipt.get("spamVerdict")).get("status")) or ""
+    found = from_mime(
+        _of_amazon_ses(told.get("content"), mapping(receipt.get("action")), fetch),
+        provider="amazon_ses",
+        provider_message_id=text(mail.get("messageId")),
+        envelope_sender=text(mail.get("source")),
+        envelope_recipients=texts(receipt.get("recipients")),
+        is_spam=_SES_SPAM.get(verdict),
+        received_at=from_iso(mail.get("timestamp")),
+    )
+    return (found,)
+
+
+def _of_amazon_ses(content: Any, action: dict[str, Any], fetch: Fetch) -> bytes:
+    """Return the bytes of a mail, from the notification or from S3."""
+    if isinstance(content, str):
+        is_packed = action.get("encoding") == "BASE64"
+        return from_base64(content, provider="amazon_ses") if is_packed else as_written(content)
+    bucket, key = action.get("bucketName"), action.get("objectKey")
+    if action.get("type") != "S3" or not isinstance(bucket, str) or not isinstance(key, str):
+        raise malformed("amazon_ses", "content")
+    is_plain = _BUCKET.fullmatch(bucket) and _OBJECT_KEY.fullmatch(key)
+    if not is_plain or {".", ".."} & set(key.split("/")):
+        raise malformed("amazon_ses", "object key")
+    return fetch(f"/{bucket}/{quote(key, safe='/~')}")
 
 
 def brevo(request: WebhookRequest, fetch: Fetch) -> tuple[InboundMessage, ...]:
@@ -183,5 +233,7 @@ def _id_in(value: Any) -> str | None:
     return value if isinstance(value, str) and _ID.fullmatch(value) else None
 
 
-FETCHED: Final[Mapping[str, Fetching]] = MappingProxyType({"brevo": brevo, "resend": resend})
+FETCHED: Final[Mapping[str, Fetching]] = MappingProxyType(
+    {"amazon_ses": amazon_ses, "brevo": brevo, "resend": resend}
+)
 """The reader of each provider that leaves something to be fetched, by its name."""

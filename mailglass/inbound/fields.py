@@ -2,9 +2,29 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 from typing import Any
 
-from mailglass.webhook import mapping, sequence
+from mailglass.webhook import malformed, mapping, sequence
+
+
+def from_base64(value: Any, *, provider: str) -> bytes:
+    """Return what base64 stands for; line breaks in it are the provider's.
+
+    Raises:
+        SignatureError: ``malformed_header`` for what is no base64.
+
+    """
+    try:
+        return base64.b64decode("".join(str(value).split()), validate=True)
+    except (binascii.Error, ValueError):
+        raise malformed(provider, "base64") from None
+
+
+def as_written(value: str) -> bytes:
+    """Return the bytes of a mail that stood as text in JSON."""
+    return value.encode("utf-8", "surrogateescape")
 
 
 def whole_text(value: Any) -> str | None:

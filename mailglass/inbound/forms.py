@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -11,6 +12,9 @@ from mailglass.inbound.message import PARTS_MAX, InboundAttachment, bare_name
 from mailglass.webhook import WebhookRequest, malformed, parse_form
 
 _MULTIPART: Final = "multipart/form-data"
+_DISPOSITION: Final = "content-disposition"
+_QUOTED_NAME: Final = re.compile(r';\s*filename="(.*)', re.IGNORECASE | re.DOTALL)
+_QUOTE: Final = re.compile(r'(?<!\\)"')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,11 +58,11 @@ def read_form(request: WebhookRequest, *, provider: str) -> Form:
     for part in parts:
         if not isinstance(part, EmailMessage):
             continue
-        name = part.get_param("name", header="content-disposition")
+        name = part.get_param("name", header=_DISPOSITION)
         content = part.get_payload(decode=True)
         if not isinstance(name, str) or not isinstance(content, bytes):
             continue
-        filename = part.get_filename()
+        filename = _name_in(part)
         if filename is None:
             fields[name] = content
         else:
@@ -66,3 +70,19 @@ def read_form(request: WebhookRequest, *, provider: str) -> Form:
                 filename=bare_name(filename), content_type=part.get_content_type(), content=content
             )
     return Form(fields=fields, files=files)
+
+
+def _name_in(part: EmailMessage) -> str | None:
+    """Return the name of a part's file as its sender wrote it, or None where the part is no file.
+
+    In a form a backslash stands for itself unless a quote follows it, as clients write it (RFC 7578
+    §4.2 escapes nothing); read as in mail (RFC 2183) it would be lost with the folder's end.
+    """
+    told = next((value for key, value in part.raw_items() if key.lower() == _DISPOSITION), "")
+    quoted = _QUOTED_NAME.search(told)
+    if quoted is None or "\\" not in quoted[1]:
+        return part.get_filename()
+    rest = quoted[1]
+    end = _QUOTE.search(rest)
+    name = rest[: end.start() if end else max(rest.rfind('"'), 0)]
+    return name.replace('\\"', '"').encode("utf-8", "surrogateescape").decode("utf-8", "replace")

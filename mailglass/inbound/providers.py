@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -11,8 +9,14 @@ from email.utils import formataddr
 from types import MappingProxyType
 from typing import Any, Final
 
-from mailglass.adapters.amazon_ses_sns import parsed_notification
-from mailglass.inbound.fields import bare_address, header_pairs, number_of, whole_text
+from mailglass.inbound.fields import (
+    as_written,
+    bare_address,
+    from_base64,
+    header_pairs,
+    number_of,
+    whole_text,
+)
 from mailglass.inbound.forms import Form, read_form
 from mailglass.inbound.message import InboundAttachment, InboundMessage, bare_name, from_mime
 from mailglass.webhook import (
@@ -30,51 +34,11 @@ from mailglass.webhook import (
 
 Reader = Callable[[WebhookRequest], tuple[InboundMessage, ...]]
 _SPAM: Final[Mapping[str, bool]] = MappingProxyType({"yes": True, "no": False})
-_SES_SPAM: Final[Mapping[str, bool]] = MappingProxyType({"FAIL": True, "PASS": False})
-
-
-def _bytes(value: Any, *, provider: str) -> bytes:
-    """Return what base64 stands for; line breaks in it are the provider's."""
-    try:
-        return base64.b64decode("".join(str(value).split()), validate=True)
-    except (binascii.Error, ValueError):
-        raise malformed(provider, "base64") from None
-
-
-def _raw(value: str) -> bytes:
-    return value.encode("utf-8", "surrogateescape")
 
 
 def _with_spam_headers(message: InboundMessage, *, flag: str, score: str) -> InboundMessage:
     told = (message.header(flag) or "").split(",")[0].strip().lower()
     return replace(message, is_spam=_SPAM.get(told), spam_score=number_of(message.header(score)))
-
-
-def amazon_ses(request: WebhookRequest) -> tuple[InboundMessage, ...]:
-    """Read a receipt rule's SNS action; what lies in S3 comes without its content."""
-    notification = parsed_notification(request)
-    if notification.get("Type") != "Notification":
-        return ()
-    told = mapping(parse_json(str(notification.get("Message")), provider="amazon_ses"))
-    if told.get("notificationType") != "Received":
-        return ()
-    mail, receipt = mapping(told.get("mail")), mapping(told.get("receipt"))
-    content = told.get("content")
-    if not isinstance(content, str):
-        raise malformed("amazon_ses", "content")
-    is_packed = mapping(receipt.get("action")).get("encoding") == "BASE64"
-    raw = _bytes(content, provider="amazon_ses") if is_packed else _raw(content)
-    verdict = text(mapping(receipt.get("spamVerdict")).get("status")) or ""
-    found = from_mime(
-        raw,
-        provider="amazon_ses",
-        provider_message_id=text(mail.get("messageId")),
-        envelope_sender=text(mail.get("source")),
-        envelope_recipients=texts(receipt.get("recipients")),
-        is_spam=_SES_SPAM.get(verdict),
-        received_at=from_iso(mail.get("timestamp")),
-    )
-    return (found,)
 
 
 def mailersend(request: WebhookRequest) -> tuple[InboundMessage, ...]:
@@ -87,7 +51,7 @@ def mailersend(request: WebhookRequest) -> tuple[InboundMessage, ...]:
     recipients = mapping(data.get("recipients")).get("rcptTo")
     whom = [mapping(one).get("email") for one in sequence(recipients)]
     found = from_mime(
-        _raw(raw),
+        as_written(raw),
         provider="mailersend",
         provider_message_id=text(data.get("id")),
         envelope_sender=text(mapping(data.get("sender")).get("email")),
@@ -181,7 +145,7 @@ def _of_mailjet(told: dict[str, Any], part: dict[str, Any]) -> InboundAttachment
     lines = [f"{name}: {value}" for name, value in header_pairs(part.get("Headers"))]
     read = from_mime("\r\n".join([*lines, "", ""]).encode("utf-8", "replace"), provider="mailjet")
     named = read.attachments[0] if read.attachments else InboundAttachment(content=b"")
-    content = _bytes(told.get(str(part.get("ContentRef")), ""), provider="mailjet")
+    content = from_base64(told.get(str(part.get("ContentRef")), ""), provider="mailjet")
     is_inline = str(part.get("ContentRef")).startswith("Inline")
     return replace(named, content=content, is_inline=is_inline)
 
@@ -196,7 +160,7 @@ def mandrill(request: WebhookRequest) -> tuple[InboundMessage, ...]:
 def _of_mandrill(event: dict[str, Any]) -> InboundMessage:
     told = mapping(event.get("msg"))
     return from_mime(
-        _raw(str(told.get("raw_msg") or "")),
+        as_written(str(told.get("raw_msg") or "")),
         provider="mandrill",
         envelope_sender=text(told.get("sender")),
         envelope_recipients=texts(told.get("email")),
@@ -213,7 +177,7 @@ def postal(request: WebhookRequest) -> tuple[InboundMessage, ...]:
     is_packed = told.get("base64") is not False
     content = str(told.get("message"))
     found = from_mime(
-        _bytes(content, provider="postal") if is_packed else _raw(content),
+        from_base64(content, provider="postal") if is_packed else as_written(content),
         provider="postal",
         provider_message_id=text(told.get("id")),
         envelope_sender=text(told.get("mail_from")),
@@ -231,7 +195,9 @@ def postmark(request: WebhookRequest) -> tuple[InboundMessage, ...]:
     bcc = _mailboxes(told.get("BccFull"))
     raw = told.get("RawEmail")
     found = (
-        from_mime(_raw(raw), provider="postmark") if isinstance(raw, str) else _of_postmark(told)
+        from_mime(as_written(raw), provider="postmark")
+        if isinstance(raw, str)
+        else _of_postmark(told)
     )
     if bcc and found.header("Bcc") is None:
         found = replace(found, headers=(*found.headers, ("Bcc", bcc)))
@@ -279,7 +245,7 @@ def _of_postmark_file(one: dict[str, Any]) -> InboundAttachment:
     return InboundAttachment(
         filename=bare_name(text(one.get("Name"))),
         content_type=(text(one.get("ContentType")) or "application/octet-stream").partition(";")[0],
-        content=_bytes(one.get("Content"), provider="postmark"),
+        content=from_base64(one.get("Content"), provider="postmark"),
         content_id=content_id,
         is_inline=content_id is not None,
     )
@@ -348,7 +314,7 @@ def _of_sparkpost(told: dict[str, Any]) -> InboundMessage:
     raw = str(content.get("email_rfc822") or "")
     is_packed = content.get("email_rfc822_is_base64") is True
     return from_mime(
-        _bytes(raw, provider="sparkpost") if is_packed else _raw(raw),
+        from_base64(raw, provider="sparkpost") if is_packed else as_written(raw),
         provider="sparkpost",
         envelope_sender=text(told.get("msg_from")),
         envelope_recipients=texts(told.get("rcpt_to")),
@@ -356,7 +322,6 @@ def _of_sparkpost(told: dict[str, Any]) -> InboundMessage:
 
 
 _READERS: Final[Iterable[Reader]] = (
-    amazon_ses,
     mailersend,
     mailgun,
     mailjet,

@@ -10,11 +10,17 @@ from typing import Final
 
 from mailglass.ledger.store import Store
 from mailglass.pacing.buckets import Granted, LimitState, Request
+from mailglass.pacing.vocabulary import THROTTLED
 
 RATE_FLOOR_PER_S: Final = 0.1
 """No rate is learnt below one mail in ten seconds."""
 RECOVERY_S: Final = 60.0
 """After so many seconds the rate before the cut is reached again; at that pace it goes on rising."""
+
+WOKEN_MAX: Final = 10_000
+"""Mails that are due again at once when an adapter is freed."""
+_WRITTEN_S: Final = 2.0
+"""How much later than it was reckoned a mail may be due: it is written a moment after."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,9 +94,19 @@ class PacingStore:
         (row,) = self.store.rows("slow_adapter", asked)
         return Pace(adapter_ref=adapter_ref, **row)
 
-    def free(self, adapter_ref: str) -> bool:
-        """Forget what a provider taught; False where there was nothing."""
-        return bool(self.store.rows("free_adapter", {"adapter_ref": adapter_ref}))
+    def free(self, adapter_ref: str) -> int | None:
+        """Forget what a provider taught; how many mails that waited because of it are due now.
+
+        None where nothing was held against it. More than 10,000 mails leave at the times that they had.
+        """
+        asked = {
+            "adapter_ref": adapter_ref,
+            "throttled": THROTTLED.pattern.replace(r"\b", r"\y"),  # as Postgres writes it
+            "late_s": _WRITTEN_S,
+            "limit": WOKEN_MAX,
+        }
+        rows = self.store.rows("free_adapter", asked)
+        return int(rows[0]["due_again"]) if rows else None
 
     def states(
         self, names: Sequence[str], *, key: str | None = None, limit: int = 100

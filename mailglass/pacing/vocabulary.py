@@ -19,6 +19,12 @@ _RATE: Final = re.compile(r"([1-9][0-9]{0,8})/(s|min|h|day)")
 _PERIODS_S: Final[Mapping[str, float]] = MappingProxyType(
     {"s": 1.0, "min": 60.0, "h": 3600.0, "day": 86_400.0}
 )
+THROTTLED: Final = re.compile(
+    r"^http 4(?:29|20)\b|^454\b"
+    r"|\b(?:Throttling|ThrottlingException|TooManyRequestsException|ACCOUNT_THROTTLED"
+    r"|rate_limit_exceeded|too_many_requests|MS42903)\b"
+)
+"""How providers say that it was too much: HTTP 429 (RFC 6585 §4), SparkPost's 420, Amazon SES by SMTP."""
 LATE_S: Final = 0.05
 """How long after its time a mail may still begin to leave; rates are kept with that much to spare."""
 _KEY_CHARS_MAX: Final = 256

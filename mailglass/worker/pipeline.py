@@ -19,6 +19,7 @@ from mailglass.telemetry import Signal, report
 from mailglass.tenancy import tenant
 from mailglass.worker import steps
 from mailglass.worker.lanes import Lanes
+from mailglass.worker.reconciling import Reconciler
 
 _TROUBLE_WAIT_S: Final = 5.0
 """How long to wait after the database could not be reached."""
@@ -31,11 +32,13 @@ _LAST_WRITE_S: Final = 20.0
 """How long a stop waits for a database that is away: below the 30 s after which services are killed."""
 _STOP_WAIT_S: Final = 0.25
 """How soon a stop is noticed while there is nothing to do."""
+_RECONCILED_WAIT_S: Final = 5.0
+"""How long the end waits for a pass over reports; one that is cut off is done again by the next."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worker:
-    """Attempts due messages in threads and sweeps now and then.
+    """Attempts due messages in threads, sweeps now and then, and links reports that came too early.
 
     It claims what its threads can start within a fraction of a second, so that a crash leaves little
     behind and other hosts get their share. With more than one thread the first takes no bulk mail,
@@ -48,6 +51,7 @@ class Worker:
     streams: tuple[Stream, ...] = tuple(Stream)
     poll_s: float = 1.0
     sweep_every_s: float = 5.0
+    reconcile_every_s: float = 30.0
 
     def run(self, stopped: threading.Event) -> int:
         """Work until the flag is raised, finish what is in flight, and return how many were tried.
@@ -77,6 +81,8 @@ class _Run:
     """Raised when there may be something to claim: room, or a ring of the bell."""
     ended: threading.Event = field(default_factory=threading.Event)
     """Raised when no more is to be claimed, since the writer has ended or was refused something."""
+    over: threading.Event = field(default_factory=threading.Event)
+    """Raised when the run comes to its end, for whatever reason."""
     unwritten: list[Attempt] = field(default_factory=list)
     in_flight: set[tuple[str, int]] = field(default_factory=set)
     tried: int = 0
@@ -98,13 +104,19 @@ class _Run:
             name="mailglass-bell",
             daemon=True,
         )
-        for one in (*threads, writer, bell):
+        reconciler = Reconciler(
+            mail=self.worker.mail, every_s=self.worker.reconcile_every_s, stopped=self.over
+        )
+        reports = threading.Thread(target=reconciler.run, name="mailglass-reports", daemon=True)
+        for one in (*threads, writer, bell, reports):
             one.start()
         try:
             while not (self.stopped.is_set() or self.ended.is_set()):
                 self._once()
         finally:
+            self.over.set()
             self._end(threads, writer)
+            reports.join(_RECONCILED_WAIT_S)
         if self.failure is not None:
             raise self.failure
         return self.tried

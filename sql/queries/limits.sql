@@ -55,10 +55,34 @@ returning extract(epoch from p.paused_until - clock_timestamp())::double precisi
     mailglass.learnt_rate(p, clock_timestamp()) as rate_per_s;
 
 -- name: free_adapter
--- Forgets what a provider taught: an operator knows better.
-delete from mailglass.adapter_paces p
-where p.adapter_ref = %(adapter_ref)s::text
-returning p.adapter_ref;
+-- Forgets what a provider taught: an operator knows better. What waits because of it is due now: mail that
+-- the provider put off itself, and mail that was kept back until its rest is over, or for its learnt rate
+-- whatever the time. So many at once that the statement stays short, the longest waiting first.
+with freed as (
+    delete from mailglass.adapter_paces p
+    where p.adapter_ref = %(adapter_ref)s::text
+    returning case when p.rate_per_s is null then p.paused_until + make_interval(secs => %(late_s)s::double precision)
+        else 'infinity' end as held_until
+), waiting as (
+    select m.id
+    from freed
+    join mailglass.messages m on m.adapter_ref = %(adapter_ref)s::text
+    where m.state = 'queued' and not m.held and m.run_at > clock_timestamp()
+      and exists (
+        select from mailglass.deliveries d
+        where d.message_id = m.id and d.state = 'queued'
+          and (d.code = 'rate_limited' and m.run_at <= freed.held_until or d.code ~ %(throttled)s::text))
+    order by m.id
+    limit %(limit)s::integer
+    for update of m skip locked
+), woken as (
+    update mailglass.messages m
+    set run_at = clock_timestamp()
+    from waiting
+    where m.id = waiting.id
+    returning m.id
+)
+select (select count(*) from woken) as due_again from freed;
 
 -- name: limit_states
 -- What limits have been asked for, and how they stand. ``used`` counts the day of the row alone.

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import pytest
 
-from mailglass.adapters.amazon_ses import AmazonSesAdapter, AwsCredentials, signed
+from mailglass.adapters.amazon_ses import AmazonSesAdapter, AwsCredentials
+from mailglass.adapters.aws_signing import signed
 from mailglass.adapters.http import Request
 from mailglass.errors import ConfigError, ConfigErrorType, FailureClass, SendError
 from mailglass.message import Attachment, StoredTemplate, Tracking
@@ -107,14 +108,37 @@ def test_the_signature_is_the_one_that_amazons_own_client_makes(
     keys = AwsCredentials(
         access_key_id="AKIDEXAMPLE", secret_access_key="secret/Key+1", session_token=token
     )
-    request = Request(url=URL, body=b'{"a":1}')
+    request = Request(url=URL, headers=(("content-type", "application/json"),), body=b'{"a":1}')
     at = datetime(2026, 11, 21, 12, tzinfo=UTC)
-    headers = dict(signed(request, credentials=keys, region="eu-west-1", now=at).headers)
+    made = signed(request, credentials=keys, region="eu-west-1", now=at, service="ses")
+    headers = dict(made.headers)
     assert headers["authorization"] == (
         "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20261121/eu-west-1/ses/aws4_request, "
         f"SignedHeaders={names}, Signature={signature}"
     )
     assert headers.get("x-amz-security-token") == token
+
+
+def test_the_signature_of_an_object_is_the_one_in_amazons_own_manual() -> None:
+    """S3's example of a GET, whose header fields are signed with the digest of its empty body.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
+    """
+    keys = AwsCredentials(
+        access_key_id="AKIAIOSFODNN7EXAMPLE",
+        secret_access_key="wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+    )
+    request = Request(
+        method="GET",
+        url="https://examplebucket.s3.amazonaws.com/test.txt",
+        headers=(("Range", "bytes=0-9"),),
+    )
+    at = datetime(2013, 5, 24, tzinfo=UTC)
+    made = signed(request, credentials=keys, region="us-east-1", now=at, service="s3")
+    assert dict(made.headers)["authorization"].endswith(
+        "SignedHeaders=host;range;x-amz-content-sha256;x-amz-date, "
+        "Signature=f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41"
+    )
 
 
 def test_credentials_may_change_while_the_process_runs() -> None:

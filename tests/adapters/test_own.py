@@ -61,7 +61,7 @@ def test_those_that_can_are_known() -> None:
         for name in OWN
     }
     carriers = {"brevo", "mailgun", "mailjet", "mailtrap", "postmark", "resend", "sendgrid"}
-    assert found["own_headers"] == carriers
+    assert found["own_headers"] == carriers | {"sparkpost"}
     assert found["own_metadata"] == carriers | {"mandrill", "sparkpost", "unisender_go"}
 
 

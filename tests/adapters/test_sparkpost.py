@@ -359,6 +359,11 @@ def test_a_stored_template_is_all_of_the_content() -> None:
         {"html": "<p>Mine</p>"},
         {"attachments": [Attachment(filename="a", content=b"a")]},
         {"headers": {"X-A": "b"}},
+        {
+            "stored_template": StoredTemplate(
+                id="welcome", own_headers={"ada@recipient.test": {"X-A": "b"}}
+            )
+        },
         {"reply_to": "help@s.test"},
         {"cc": "cy@r.test"},
     ],
@@ -393,6 +398,53 @@ def test_with_variables_of_their_own_each_to_recipient_sees_nobody_else() -> Non
         {"address": {"email": "cy@r.test", **ada}, "substitution_data": name},
         {"address": {"email": "cy@r.test", **bob}},
     ]
+
+
+def test_a_header_of_ones_own_is_a_placeholder_that_is_filled_for_each() -> None:
+    """Who has none gets the shared one, in the copies of everyone who is copied as well."""
+    own = {"ada@r.test": {"x-ref": "7", "X-Two": "2"}, "bob@r.test": {"X-Two": "two"}}
+    body = asked(
+        to=["ada@r.test", "bob@r.test"],
+        bcc="cy@r.test",
+        headers={"X-All": "a", "X-Ref": "shared"},
+        stored_template=StoredTemplate(own_headers=own),
+    )
+    assert body["content"]["headers"] == {
+        "X-All": "a",
+        "X-Ref": "{{header_x_ref}}",
+        "X-Two": "{{header_x_two}}",
+    }
+    assert body["substitution_data"] == {"header_x_ref": "shared"}
+    ada, bob = {"header_x_ref": "7", "header_x_two": "2"}, {"header_x_two": "two"}
+    filled = [(one["address"]["email"], one["substitution_data"]) for one in body["recipients"]]
+    assert filled == [
+        ("ada@r.test", ada),
+        ("bob@r.test", bob),
+        ("cy@r.test", ada),
+        ("cy@r.test", bob),
+    ]
+
+
+def test_a_header_beside_variables_changes_none_of_them() -> None:
+    """Both travel as substitution data."""
+    stored = StoredTemplate(
+        variables={"site": "Shop"},
+        per_recipient={"ada@r.test": {"name": "Ada"}},
+        own_headers={"ada@r.test": {"X-Ref": "7"}},
+    )
+    body = asked(to="ada@r.test", stored_template=stored)
+    assert body["substitution_data"] == {"site": "Shop"}
+    assert body["recipients"][0]["substitution_data"] == {"name": "Ada", "header_x_ref": "7"}
+
+
+@pytest.mark.parametrize("name", ["X-Ref", "X_Ref"])
+def test_an_own_header_that_not_everyone_can_have_is_refused(name: str) -> None:
+    """A placeholder without a value would be an empty header; _ and - would be one variable."""
+    everyone = ["ada@r.test", "bob@r.test"] if name == "X-Ref" else ["ada@r.test"]
+    stored = StoredTemplate(own_headers={"ada@r.test": {name: "7"}})
+    with pytest.raises(SendError) as caught:
+        asked(to=everyone, stored_template=stored)
+    assert caught.value.code == "unsupported_feature"
 
 
 def test_a_time_and_the_switches_are_options() -> None:

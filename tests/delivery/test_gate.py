@@ -241,9 +241,53 @@ def test_an_operator_frees_an_adapter_that_rests(database_url: str) -> None:
     with front_desk(database_url, fake) as mail:
         mail.deliver(note())
         assert mail.deliver(note()).state is DispatchState.QUEUED
-        assert mail.gate.store.free("default")
-        assert not mail.gate.store.free("default")
+        assert mail.gate.store.free("default") is not None
+        assert mail.gate.store.free("default") is None
         assert mail.deliver(note()).state is DispatchState.SENT
+
+
+def test_what_waited_for_an_adapter_is_due_when_it_is_freed(database_url: str) -> None:
+    """The mail that it refused and those kept back; nobody waits for a time that is none any more."""
+    fake = FakeAdapter()
+    fake.next(FakeMode.RATE_LIMITED, retry_after_s=3_600.0)
+    with front_desk(database_url, fake) as mail:
+        waiting = [mail.deliver(note()) for _ in range(3)]
+        codes = [one.code for one in waiting]
+        assert mail.dispatch_due() == 0
+        assert mail.gate.store.free("default") == 3
+        mail.dispatch_due()
+        assert {shown(mail, one).state for one in waiting} == {DispatchState.SENT}
+        assert mail.store.broken_chains() == ()
+    assert codes == ["http 429", "rate_limited", "rate_limited"]
+
+
+def test_what_waited_for_a_learnt_rate_is_due_when_it_is_freed(database_url: str) -> None:
+    """Whenever its turn would have come."""
+    with front_desk(database_url, rate_limit_per_domain=None) as mail:
+        mail.gate.store.slow("default", 0.0)
+        waiting = [mail.deliver(note()) for _ in range(4)]
+        kept = [one for one in waiting if one.state is DispatchState.QUEUED]
+        assert len(kept) >= 2
+        assert mail.gate.store.free("default") == len(kept)
+
+
+def test_freeing_an_adapter_wakes_nothing_that_waits_for_something_else(database_url: str) -> None:
+    """A limit of ours, a time of its own, a hold, another adapter, a retry after trouble."""
+    fake = FakeAdapter()
+    limits = [{"per": ["sender_domain"], "rate": "2/h"}]
+    later = datetime.now(UTC) + timedelta(hours=5)
+    with front_desk(database_url, fake, limits=limits, jitter_s=600.0) as mail:
+        fake.next(FakeMode.REJECT_TEMPORARY)
+        mail.deliver(note())
+        waiting = [mail.deliver(OPERATIONAL) for _ in range(3)]
+        assert waiting[-1].code == "rate_limited"
+        mail.deliver_later(note(send_at=later))
+        mail.gate.store.pause("other", 60.0)
+        mail.gate.store.pause("default", 60.0)
+        held = mail.deliver(note())
+        assert held.code == "rate_limited"
+        mail.outbox.hold(held.id, actor="ann")
+        assert (mail.gate.store.free("other"), mail.gate.store.free("default")) == (0, 0)
 
 
 def test_a_longer_rest_is_not_cut_short(database_url: str) -> None:

@@ -16,6 +16,7 @@ from mailglass import ConfigError, SignatureError
 from mailglass.adapters.fake import FakeAdapter
 from mailglass.adapters.http import Request, Response
 from mailglass.adapters.providers import build_offline
+from mailglass.inbound.forms import read_form
 from mailglass.inbound.mailbox import InboundOutcome, Mailbox, Ruling
 from mailglass.inbound.message import InboundMessage, from_mime
 from mailglass.inbound.readers import READERS, read_mails
@@ -131,6 +132,24 @@ def test_a_mail_is_read_from_its_bytes() -> None:
     )
     assert mail.sent_at == NOW
     assert "zoe" not in repr(mail)
+
+
+@pytest.mark.parametrize(
+    ("told", "name"),
+    [
+        (r'filename="C:\scans\a.txt"', "a.txt"),
+        (r'filename="scans\"', None),
+        (r'filename="scans\.."', None),
+        (r'filename="a\"b.txt"', 'a"b.txt'),
+        (r'filename="ä\ö.txt"; size=1', "ö.txt"),
+        ("filename*=UTF-8''%C3%A4.txt", "ä.txt"),
+    ],
+)
+def test_a_backslash_in_a_forms_file_name_ends_a_folder(told: str, name: str | None) -> None:
+    """It is no escape there, and the file comes whole whatever it is called."""
+    part = f'--b\r\nContent-Disposition: form-data; name="f"; {told}\r\n\r\nhi\r\n--b--\r\n'
+    form = read_form(_request(part.encode(), "multipart/form-data; boundary=b"), provider="mailgun")
+    assert (form.files["f"].filename, form.files["f"].content) == (name, b"hi")
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,18 @@ def written_ids() -> list[str]:
 
 def deviations() -> dict[str, str]:
     """Return the reason of every case that is known to be different here."""
-    found: dict[str, str] = json.loads(DEVIATIONS.read_text("utf-8"))
+    return {
+        case: why if isinstance(why, str) else why["reason"] for case, why in _deviating().items()
+    }
+
+
+def deviating_fields() -> dict[str, list[str]]:
+    """Return what differs in each of those cases, where that is told: all else is as recorded."""
+    return {case: why["differs"] for case, why in _deviating().items() if not isinstance(why, str)}
+
+
+def _deviating() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(DEVIATIONS.read_text("utf-8"))
     return found
 
 
@@ -359,6 +370,7 @@ __all__ = [
     "build_offline",
     "cases",
     "corpus",
+    "deviating_fields",
     "deviations",
     "send_differences",
     "webhook_differences",
