@@ -98,7 +98,7 @@ create table mailglass.deliveries (
     constraint deliveries_message_id_fkey FOREIGN KEY (message_id) REFERENCES mailglass.messages(id),
     constraint deliveries_pkey PRIMARY KEY (id),
     constraint deliveries_message_id_position_key UNIQUE (message_id, "position")
-) with ['fillfactor=80'];
+) with ['fillfactor=50'];
 alter table mailglass.deliveries owner to mailglass_owner;
 CREATE INDEX deliveries_by_address ON mailglass.deliveries USING btree (tenant_id, address_key, id);
 CREATE INDEX deliveries_by_provider_id ON mailglass.deliveries USING btree (provider, provider_message_id) WHERE (provider_message_id IS NOT NULL);
@@ -319,6 +319,16 @@ create table mailglass.migrations (
 );
 alter table mailglass.migrations owner to mailglass_owner;
 
+create table mailglass.report_keys (
+    tenant_id text not null,
+    key bytea not null,
+    constraint report_keys_key_check CHECK ((octet_length(key) = 32)),
+    constraint report_keys_pkey PRIMARY KEY (key)
+);
+alter table mailglass.report_keys owner to mailglass_owner;
+CREATE TRIGGER report_keys_refuse_change BEFORE DELETE OR UPDATE OR TRUNCATE ON mailglass.report_keys FOR EACH STATEMENT EXECUTE FUNCTION mailglass.refuse_ledger_change();
+alter table mailglass.report_keys enable always trigger report_keys_refuse_change;
+
 create table mailglass.suppression_history (
     id bigint not null identity a,
     tenant_id text not null,
@@ -443,15 +453,12 @@ alter table mailglass.webhook_receipts owner to mailglass_owner;
 CREATE INDEX webhook_receipts_by_time ON mailglass.webhook_receipts USING btree (received_at, id);
 CREATE INDEX webhook_receipts_open ON mailglass.webhook_receipts USING btree (received_at) WHERE (state <> 'processed'::text);
 
-create function mailglass.chained_hash(bytea, text, uuid, integer, text, timestamp with time zone, timestamp with time zone, text, jsonb, text) returns bytea
-    internal immutable parallel u
-    owner mailglass_owner -- body sha256 47a318ba1be02bec16c33911fa02867727817a1c7824b78d7bd3dfb6542ff495
 create function mailglass.daily_maximum(spec jsonb, today date) returns bigint
     sql immutable parallel s
     owner mailglass_owner -- body sha256 83a4d931ab38a1c4a815a2440196bdc48da7477c4e6c6f90e037a530227d3e8e
 create function mailglass.event_hash(tenant_id text, delivery_id uuid, seq integer, type text, occurred_at timestamp with time zone, recorded_at timestamp with time zone, reject_reason text, payload jsonb, provider_event_id text, trace_id text, prev_hash bytea) returns bytea
     sql stable parallel s
-    owner mailglass_owner -- body sha256 d1e6b100bc13a05a6aea7b78860fe2b0b1f2eac54ec7b74cad07c5702dc5fa8c
+    owner mailglass_owner -- body sha256 44f154cae1428506922c011801828728ad3fad6adcb7b25289986b46061e9777
 create function mailglass.folded_state(states text[]) returns text
     sql immutable parallel s
     owner mailglass_owner -- body sha256 2aebdc353e654f0ae2da6f3aa79445a238b3f9379013b3674a506c163461cf36
@@ -470,9 +477,6 @@ create function mailglass.let_through(tenant text, ref text) returns bigint
 create function mailglass.merged_suppression(held mailglass.suppressions, given mailglass.suppressions) returns mailglass.suppressions
     plpgsql volatile parallel s set search_path=pg_catalog
     owner mailglass_owner -- body sha256 fe2ea95b675454aa218b3dcf43b6ea2ce9313644989917420ca8ba0c7aa47fd7
-create function mailglass.next_hash(state bytea, first_prev bytea, tenant_id text, delivery_id uuid, seq integer, type text, occurred_at timestamp with time zone, recorded_at timestamp with time zone, reject_reason text, payload jsonb, provider_event_id text) returns bytea
-    plpgsql stable parallel s
-    owner mailglass_owner -- body sha256 4ff4d035a107c29478cf99ea9376a5bb5fc8090668d066e0a0fdae117a909447
 create function mailglass.note_added_suppressions() returns trigger
     plpgsql volatile parallel u security definer set search_path=pg_catalog
     owner mailglass_owner -- body sha256 a4209c971f9b768d69148f56f1c4c9422f47bec81c662e24fd81fa07e2403b7f
@@ -496,7 +500,7 @@ create function mailglass.refuse_breaker_history_change() returns trigger
     owner mailglass_owner -- body sha256 c2c210522b7091e74d2be4899355ba384e0c50f80e26f9f86bc158848dcad8ef
 create function mailglass.refuse_forged_event() returns trigger
     plpgsql volatile parallel u set search_path=pg_catalog
-    owner mailglass_owner -- body sha256 c763683dee85dd313ed48f2029bd3e073df8485f8995d1bb0de511a391e16850
+    owner mailglass_owner -- body sha256 bce1d44d515ae646ed5c01bad2a6495d0e3f01151d4fc038bd23cfd6402b9d93
 create function mailglass.refuse_history_change() returns trigger
     plpgsql volatile parallel u set search_path=pg_catalog
     owner mailglass_owner -- body sha256 1c978cc838905f5ffb16c7b2f12791d39e144fd685ac0b74ef50e60b3d44f202
@@ -529,7 +533,7 @@ create function mailglass.take_passes(buckets jsonb, items jsonb, hold_s double 
     owner mailglass_owner -- body sha256 7bf9b50bfb77c2b0ecc37663d7098a16cef6a87f68deebf5497a83e824b82409
 create function mailglass_guard.refuse_ledger_ddl() returns event_trigger
     plpgsql volatile parallel u set search_path=pg_catalog
-    owner CURRENT_USER -- body sha256 55e108bf46328d81b228f8646138e22b8e891c70523b72cc87d62147456a423e
+    owner CURRENT_USER -- body sha256 8c0937115d348b19bf630fd4355daf6af2da191d0a83846e9f3208680a13254b
 
 create event trigger mailglass_refuse_ddl on ddl_command_end execute mailglass_guard.refuse_ledger_ddl();
 alter event trigger mailglass_refuse_ddl enable always;
@@ -548,7 +552,6 @@ grant SELECT on column mailglass.messages.state to mailglass_audit;
 grant SELECT on column mailglass.messages.stream to mailglass_audit;
 grant SELECT on column mailglass.messages.tenant_id to mailglass_audit;
 grant SELECT on column mailglass.messages.updated_at to mailglass_audit;
-grant EXECUTE on function mailglass.chained_hash(bytea,text,uuid,integer,text,timestamp with time zone,timestamp with time zone,text,jsonb,text) to public;
 grant EXECUTE on function mailglass.daily_maximum(jsonb,date) to public;
 grant EXECUTE on function mailglass.event_hash(text,uuid,integer,text,timestamp with time zone,timestamp with time zone,text,jsonb,text,text,bytea) to public;
 grant EXECUTE on function mailglass.folded_state(text[]) to public;
@@ -557,7 +560,6 @@ grant EXECUTE on function mailglass.keep_stopped_mail() to public;
 grant EXECUTE on function mailglass.learnt_rate(mailglass.adapter_paces,timestamp with time zone) to public;
 grant EXECUTE on function mailglass.let_through(text,text) to public;
 grant EXECUTE on function mailglass.merged_suppression(mailglass.suppressions,mailglass.suppressions) to public;
-grant EXECUTE on function mailglass.next_hash(bytea,bytea,text,uuid,integer,text,timestamp with time zone,timestamp with time zone,text,jsonb,text) to public;
 grant EXECUTE on function mailglass.note_added_suppressions() to public;
 grant EXECUTE on function mailglass.note_breaker_change() to public;
 grant EXECUTE on function mailglass.note_calls(jsonb,jsonb) to public;
@@ -600,6 +602,7 @@ grant DELETE, INSERT, SELECT, UPDATE on table mailglass.inbound_messages to mail
 grant DELETE, INSERT, SELECT, UPDATE on table mailglass.limit_states to mailglass_app;
 grant INSERT, SELECT, UPDATE on table mailglass.messages to mailglass_app;
 grant SELECT on table mailglass.migrations to mailglass_app;
+grant INSERT, SELECT on table mailglass.report_keys to mailglass_app;
 grant SELECT on table mailglass.suppression_history to mailglass_app;
 grant SELECT on table mailglass.suppression_history to mailglass_audit;
 grant DELETE, INSERT, SELECT on table mailglass.suppression_intake to mailglass_app;

@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -40,6 +41,7 @@ Postmark allows 20."""
 
 _UNIX: Final = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
 _UNIX_MAX: Final = 10**12
+_MOMENTS_CACHED_MAX: Final = 1_024
 _UNFIT: Final = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -227,9 +229,18 @@ def parse_json(body: bytes | str, *, provider: str) -> Any:
         raise malformed(provider, "json") from None
     except RecursionError:
         raise malformed(provider, "json_depth") from None
-    if raw.count(b"[") + raw.count(b"{") > JSON_DEPTH_MAX and _is_deep(found):
+    if _has_many_parts(raw) and _is_deep(found):
         raise malformed(provider, "json_depth")
     return found
+
+
+_PARTS: Final = frozenset({dict, list})
+
+
+def _has_many_parts(raw: bytes) -> bool:
+    """Tell whether there may be as many arrays and objects as would be too deep in each other."""
+    parts = raw.count(b"{")
+    return parts > JSON_DEPTH_MAX or parts + raw.count(b"[") > JSON_DEPTH_MAX
 
 
 def _is_deep(value: Any) -> bool:
@@ -240,7 +251,7 @@ def _is_deep(value: Any) -> bool:
             inner
             for outer in level
             for inner in (outer.values() if type(outer) is dict else outer)
-            if type(inner) is dict or type(inner) is list
+            if type(inner) in _PARTS
         ]
         if not level:
             return False
@@ -309,14 +320,14 @@ def sequence(value: Any) -> list[Any]:
 
 def text(value: Any) -> str | None:
     """Return a string or number as text that any store can keep; None for the rest and for ''."""
+    if type(value) is str and len(value) <= TEXT_CHARS_MAX and value.isprintable():
+        return value or None  # almost every text of almost every event
     if not isinstance(value, str):
         if isinstance(value, bool) or not isinstance(value, int | float):
             return None
         value = str(value)
-    if not value:
-        return None
     cut = value[:TEXT_CHARS_MAX]
-    return cut if cut.isprintable() else _UNFIT.sub("\ufffd", cut)
+    return _UNFIT.sub("\ufffd", cut) or None
 
 
 def texts(value: Any) -> tuple[str, ...]:
@@ -337,10 +348,10 @@ def _label(value: Any) -> str:
     return text(value) or "" if isinstance(value, str) else json.dumps(value)[:TEXT_CHARS_MAX]
 
 
-def token_in(metadata: Mapping[str, str]) -> UUID | None:
+def token_in(metadata: Mapping[str, Any]) -> UUID | None:
     """Return our own id that came back with the metadata, or None when it is not one."""
     written = metadata.get(TOKEN_KEY)
-    if not written:
+    if not written or not isinstance(written, str):
         return None
     try:
         return UUID(written)
@@ -367,6 +378,7 @@ def from_unix(value: Any, *, per_second: int = 1) -> datetime | None:
     return _moment(float(shown) / per_second)
 
 
+@lru_cache(maxsize=_MOMENTS_CACHED_MAX)  # the events of a batch share their seconds
 def _moment(seconds: float) -> datetime | None:
     try:
         return datetime.fromtimestamp(seconds, tz=UTC)

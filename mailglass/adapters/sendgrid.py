@@ -52,7 +52,6 @@ from mailglass.webhook import (
     texts,
     token_in,
     url_hash,
-    without_token,
 )
 
 _EVENTS: Final = MappingProxyType(
@@ -121,6 +120,16 @@ _OWN_FIELDS: Final = frozenset(
     }
 )
 """What SendGrid writes into an event; our custom arguments stand flat among it."""
+_NO_METADATA: Final = _OWN_FIELDS | {TOKEN_KEY}
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
+_PLAIN: Final = MappingProxyType(
+    {
+        word: (kind, reason, kind is EventType.COMPLAINED)
+        for word, (kind, reason) in _EVENTS.items()
+        if word not in {"bounce", "dropped"}
+    }
+)
+"""What the words mean that need no look at the rest of the event."""
 _SIGNATURE: Final = "X-Twilio-Email-Event-Webhook-Signature"
 _TIMESTAMP: Final = "X-Twilio-Email-Event-Webhook-Timestamp"
 _ID: Final = "x-message-id"
@@ -240,7 +249,7 @@ class SendGridAdapter(ApiAdapter):
             return ()
         batch = parse_json(request.body, provider=self.PROVIDER)
         many = sequence(batch) if isinstance(batch, list) else [batch]
-        return tuple(_event(mapping(one)) for one in many)
+        return tuple([_event(mapping(one)) for one in many])
 
 
 def _personalizations(
@@ -308,12 +317,10 @@ def _attachment(one: Attachment) -> dict[str, str]:
 def _event(record: dict[str, Any]) -> ProviderEvent:
     get = record.get
     word = text(get("event")) or ""
-    kind, reason, is_permanent = _meaning(word, record)
-    metadata = labels({key: record[key] for key in record if key not in _OWN_FIELDS})
+    kind, reason, is_permanent = _PLAIN.get(word) or _meaning(word, record)
     full_id = text(get("sg_message_id"))
     recipient = text(get("email"))
     url = get("url")
-    said = text(get("reason")) if kind in _REFUSED_LATER else None
     return ProviderEvent(
         type=kind,
         occurred_at=from_unix(get("timestamp")),
@@ -325,14 +332,28 @@ def _event(record: dict[str, Any]) -> ProviderEvent:
         reject_reason=reason,
         is_permanent=is_permanent,
         word=word or None,
-        mta_response=text(get("response")) or said,
+        mta_response=text(get("response")) or _said(record, kind),
         tags=texts(get("category")),
-        metadata=without_token(metadata),
-        delivery_token=token_in(metadata),
+        metadata=_metadata(record),
+        delivery_token=token_in(record),
         click_url=text(url),
         click_url_sha256=url_hash(url),
         user_agent=text(get("useragent")),
         is_machine=get("sg_machine_open") is True,
+    )
+
+
+def _said(record: dict[str, Any], kind: EventType) -> str | None:
+    reason = text(record.get("reason"))
+    return reason if reason is not None and kind in _REFUSED_LATER else None
+
+
+def _metadata(record: dict[str, Any]) -> Mapping[str, str]:
+    """Return what is neither SendGrid's nor ours, which for most mail is nothing."""
+    if _NO_METADATA.issuperset(record):
+        return _NONE
+    return MappingProxyType(
+        labels({key: one for key, one in record.items() if key not in _NO_METADATA})
     )
 
 
@@ -346,7 +367,7 @@ def _meaning(word: str, record: Mapping[str, Any]) -> tuple[EventType, RejectRea
         is_block = record.get("type") == "blocked"
         is_soft = is_block or (text(record.get("status")) or "").startswith("4")
         return kind, RejectReason.BLOCKED if is_block else None, not is_soft
-    return kind, reason, kind is EventType.COMPLAINED
+    return kind, reason, False
 
 
 def _ids(full_id: str | None, smtp_id: str | None) -> tuple[str, ...]:

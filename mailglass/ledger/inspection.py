@@ -27,6 +27,7 @@ TRIGGERS: Final = frozenset(
         "events_refuse_truncate",
         "events_refuse_update",
         "messages_refuse_delete",
+        "report_keys_refuse_change",
     }
 )
 """What refuses a change of history; each has to be there and ENABLE ALWAYS."""

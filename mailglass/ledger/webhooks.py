@@ -8,14 +8,16 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum, unique
+from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
 
 import psycopg
 from psycopg import errors
+from psycopg.rows import tuple_row
 
-from mailglass.deliveries import DispatchState
 from mailglass.errors import Json, MailglassError
+from mailglass.ids import new_id
 from mailglass.ledger.pool import Connection
 from mailglass.ledger.rows import Row
 from mailglass.ledger.sql import query
@@ -53,6 +55,12 @@ class ReportStatus(StrEnum):
     RECIPIENT_MISMATCH = "recipient_mismatch"
     TENANT_MISMATCH = "tenant_mismatch"
     REFUSED = "refused"
+
+
+_STATUSES: Final = MappingProxyType({one.value: one for one in ReportStatus})
+_SOFT: Final = 1
+"""The column of the delivery that a new report of a soft bounce is about."""
+_ENCODED: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,16 +108,15 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """What became of one report; ``state`` is its delivery's, where the report is new.
+    """What became of one report.
 
-    ``is_erased`` tells that it is about a person who was erased.
+    ``unknown_message_id`` is its message, where the report is new and nobody knew whether that had
+    left. ``is_erased`` tells that the report is about a person who was erased.
     """
 
     place: int
     status: ReportStatus
-    delivery_id: UUID | None = None
-    message_id: UUID | None = None
-    state: DispatchState | None = None
+    unknown_message_id: UUID | None = None
     is_erased: bool = False
 
 
@@ -210,46 +217,52 @@ class WebhookStore:
     def _written(
         self, source: Source, part: Sequence[Mapping[str, Json]], *, is_last: bool
     ) -> list[Recorded]:
-        numbered = [
-            {**one, "n": number, "erased_key": self._erased_key(source.tenant_id, one)}
-            for number, one in enumerate(part)
-        ]
         asked = {
             "tenant_id": source.tenant_id,
             "provider": source.provider,
             "endpoint": source.endpoint,
             "receipt_id": source.receipt_id,
-            "reports": json.dumps(numbered),
+            "first_id": new_id(),
+            "reports": self._reports(source.tenant_id, part),
             "is_last": is_last,
         }
         with self.store.connection() as connection, ExitStack() as block:
             if any(map(_is_soft, part)):
                 block.enter_context(connection.transaction())
-            rows = connection.execute(query("record_reports"), asked).fetchall()
-            self._escalate(connection, source, part, rows)
-        return [_recorded(row, part[row["n"]]) for row in rows]
+            rows = connection.cursor(row_factory=tuple_row)
+            found = rows.execute(query("record_reports"), asked).fetchall()
+            self._escalate(connection, source, [row[_SOFT] for row in found if row[_SOFT]])
+        return [
+            Recorded(
+                place=int(str(one["place"])),
+                status=_STATUSES[status],
+                unknown_message_id=unknown_message_id,
+                is_erased=is_erased,
+            )
+            for one, (status, _, unknown_message_id, is_erased) in zip(part, found, strict=True)
+        ]
 
-    def _erased_key(self, tenant_id: str, document: Mapping[str, Json]) -> str | None:
-        key = document["address_key"]
-        if self.erasure_key is None or key is None:
-            return None
-        return erased_value(self.erasure_key, tenant_id, str(key))
+    def _reports(self, tenant_id: str, part: Sequence[Mapping[str, Json]]) -> str:
+        """Return the documents as JSON, each with the hash that its recipient has once erased."""
+        if self.erasure_key is None:
+            return _ENCODED(part)
+        key = self.erasure_key
+        return _ENCODED(
+            [
+                {**one, "erased_key": erased_value(key, tenant_id, str(one["address_key"]))}
+                if one.get("address_key") is not None
+                else one
+                for one in part
+            ]
+        )
 
     def _escalate(
-        self,
-        connection: Connection,
-        source: Source,
-        part: Sequence[Mapping[str, Json]],
-        rows: Sequence[Row],
+        self, connection: Connection, source: Source, soft_bounced: Sequence[UUID]
     ) -> None:
-        soft = {
-            row["delivery_id"]
-            for row in rows
-            if row["status"] == ReportStatus.RECORDED and _is_soft(part[row["n"]])
-        }
-        if soft:
+        """Suppress whom mail soft-bounced to often enough."""
+        if soft_bounced:
             asked = {
-                "delivery_ids": list(soft),
+                "delivery_ids": soft_bounced,
                 "tenant_id": source.tenant_id,
                 "provider": source.provider,
                 "window_s": SOFT_BOUNCES_WINDOW_S,
@@ -347,17 +360,6 @@ class WebhookStore:
             on_page(pruned)
             if page < PAGE_MAX:
                 return pruned
-
-
-def _recorded(row: Row, document: Mapping[str, Json]) -> Recorded:
-    return Recorded(
-        place=int(str(document["place"])),
-        status=ReportStatus(row["status"]),
-        delivery_id=row["delivery_id"],
-        message_id=row["message_id"],
-        state=DispatchState(row["state"]) if row["state"] else None,
-        is_erased=row["is_erased"],
-    )
 
 
 def _receipt(row: Row, **more: Any) -> Receipt:

@@ -12,7 +12,6 @@ from types import MappingProxyType
 from typing import Final
 from uuid import UUID
 
-from mailglass.deliveries import DispatchState
 from mailglass.delivery.record import REPORTED
 from mailglass.errors import (
     ConfigError,
@@ -205,11 +204,7 @@ def settle_unknown(webhooks: WebhookStore, recorded: Sequence[Recorded]) -> None
 
     A crash before this loses nothing, since the sweep looks for the same.
     """
-    unknown = {
-        one.message_id
-        for one in recorded
-        if one.state is DispatchState.UNKNOWN and one.message_id is not None
-    }
+    unknown = {one.unknown_message_id for one in recorded if one.unknown_message_id is not None}
     if unknown:
         webhooks.store.move_messages([Pending(id=one) for one in sorted(unknown)], REPORTED)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 from uuid import UUID
@@ -15,7 +16,7 @@ from mailglass.deliveries import Outcome
 from mailglass.delivery.record import Report
 from mailglass.errors import Json, SendError
 from mailglass.events import EventType, RejectReason
-from mailglass.ids import new_id
+from mailglass.headers import refuse
 from mailglass.suppression import SuppressionReason
 from mailglass.webhook import ProviderEvent
 
@@ -49,6 +50,13 @@ _REJECTIONS: Final = MappingProxyType(
 """A provider that refuses a recipient for good tells why it does."""
 _FAILED_FOR_GOOD: Final = frozenset({EventType.BOUNCED, EventType.REJECTED})
 _EVENT_ID_CHARS_MAX: Final = 512
+_DIGEST_CHARS: Final = 32
+"""16 octets: enough, since only the reports on one delivery have to differ."""
+_OF_THE_REPORT: Final = frozenset({"reject_reason", "suppress"})
+_KINDS_CACHED_MAX: Final = 1_024
+_NOBODY: Final = UUID(int=0)
+_LONG_AGO: Final = datetime.fromtimestamp(0, tz=UTC)
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _WORD: Final = re.compile(r"[\w.:/ -]{1,64}")
 
 
@@ -62,40 +70,89 @@ def document_of(event: ProviderEvent, *, place: int, received_at: datetime) -> D
         SendError: ``serialization_failed`` for what the ledger could not keep.
 
     """
-    report = Report(
-        delivery_id=event.delivery_token or _NOBODY,
-        provider=event.provider,
-        type=event.type,
-        key=_key(event),
-        occurred_at=event.occurred_at or received_at,
+    common = _common_part(
+        event.provider,
+        event.type,
+        event.reject_reason,
+        event.word,
         is_permanent=event.is_permanent,
         is_machine=event.is_machine,
-        word=_word(event.word),
-        url_sha256=event.click_url_sha256,
-        reject_reason=event.reject_reason,
-        provider_event_id=_own_id(event.provider_event_id),
+    )
+    document: dict[str, Json] = {
+        **common,
+        "place": place,
+        "ids": list(event.provider_message_ids),
+        "occurred_at": _moment(event.occurred_at or received_at),
+        "key": _key(event),
+    }
+    if event.delivery_token is not None:
+        document["token"] = event.delivery_token.hex
+    if event.recipient:
+        document["address_key"] = address_key(event.recipient)
+    if event.click_url_sha256 is not None:
+        document["payload"] = _with_link(event.click_url_sha256, common)
+    own_id = _own_id(event.provider_event_id)
+    if own_id is not None:
+        document["provider_event_id"] = own_id
+    return document
+
+
+@lru_cache(maxsize=_KINDS_CACHED_MAX)
+def _common_part(  # noqa: PLR0913 - what events of one kind have in common, and nothing else
+    provider: str,
+    kind: EventType,
+    reason: RejectReason | None,
+    word: str | None,
+    *,
+    is_permanent: bool,
+    is_machine: bool,
+) -> Document:
+    """Return what the documents of all events of a kind share; nobody changes it."""
+    event = ProviderEvent(
+        type=kind,
+        occurred_at=_LONG_AGO,
+        provider=provider,
+        provider_event_id="any",
+        reject_reason=reason,
+        is_permanent=is_permanent,
+    )
+    report = Report(
+        delivery_id=_NOBODY,
+        provider=provider,
+        type=kind,
+        key=event.provider_event_id,
+        occurred_at=_LONG_AGO,
+        is_permanent=is_permanent,
+        is_machine=is_machine,
+        word=_word(word),
+        reject_reason=reason,
     )
     outcome = outcome_of(event)
     suppress = suppression_of(event)
-    return {
-        "id": str(new_id()),
-        "place": place,
-        "token": str(event.delivery_token) if event.delivery_token else None,
-        "ids": list(event.provider_message_ids),
-        "address_key": address_key(event.recipient) if event.recipient else None,
-        "type": report.type.value,
+    shared: dict[str, Json] = {
+        "type": kind.value,
         "outcome": outcome.value,
         "outcome_rank": outcome.rank,
-        "occurred_at": report.occurred_at.isoformat(),
-        "reject_reason": report.reject_reason.value if report.reject_reason else None,
         "payload": report.payload(),
-        "provider_event_id": report.provider_event_id,
-        "key": report.key,
-        "suppress": suppress.value if suppress else None,
     }
+    if reason is not None:
+        shared["reject_reason"] = reason.value
+    if suppress is not None:
+        shared["suppress"] = suppress.value
+    return shared
 
 
-_NOBODY: Final = UUID(int=0)
+def _moment(at: datetime) -> str:
+    if at.tzinfo is None:
+        raise refuse("a report cannot be recorded: its time has no zone", code="report_invalid")
+    return at.isoformat()
+
+
+def _with_link(url_sha256: str, common: Document) -> Json:
+    if _SHA256.fullmatch(url_sha256) is None:
+        raise refuse("a report cannot be recorded: its link is no hash", code="report_invalid")
+    payload = common["payload"]
+    return {**payload, "url_sha256": url_sha256} if isinstance(payload, Mapping) else payload
 
 
 def outcome_of(event: ProviderEvent) -> Outcome:
@@ -117,6 +174,8 @@ def suppression_of(event: ProviderEvent) -> SuppressionReason | None:
 
 def address_key(text: str) -> str:
     """Return the key under which a recipient is compared; of what is no address, its small letters."""
+    if text.isascii() and not text.endswith(">"):
+        return text.strip().lower()  # what the key of an ASCII address without a name is, too
     try:
         return parse_address(text).key
     except SendError:
@@ -125,16 +184,14 @@ def address_key(text: str) -> str:
 
 def linked(document: Document) -> Document:
     """Return the event that says when a report that came too early was linked."""
+    kept = {name: one for name, one in document.items() if name not in _OF_THE_REPORT}
     return {
-        **document,
-        "id": str(new_id()),
+        **kept,
         "type": EventType.RECONCILED.value,
         "outcome": Outcome.NONE.value,
-        "outcome_rank": 0,
-        "reject_reason": None,
+        "outcome_rank": Outcome.NONE.rank,
         "payload": {"by": "orphan", "type": document["type"]},
-        "key": f"linked:{document['key']}",
-        "suppress": None,
+        "key": _digest(f"linked {document['key']}"),
     }
 
 
@@ -143,8 +200,11 @@ def _key(event: ProviderEvent) -> str:
 
     It is a digest since a key is never deleted, and a provider's own id may hold anything.
     """
-    shown = f"{event.type.value} {event.provider_event_id}".encode("utf-8", "replace")
-    return hashlib.sha256(shown).hexdigest()[:40]
+    return _digest(f"{event.provider} {event.type.value} {event.provider_event_id}")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:_DIGEST_CHARS]
 
 
 def _own_id(text: str) -> str | None:

@@ -57,9 +57,9 @@ class _Part(WebhookStore):
             return found
         begin = self.place.receipts if self.place.receipts < len(found) else 0
         self.place.receipts = begin + RECEIPTS_MAX
-        return tuple(one for one in found[begin : begin + RECEIPTS_MAX] if self._reports(one))
+        return tuple(one for one in found[begin : begin + RECEIPTS_MAX] if self._is_report(one))
 
-    def _reports(self, receipt_id: UUID) -> bool:
+    def _is_report(self, receipt_id: UUID) -> bool:
         receipt = self.receipt(receipt_id)
         if receipt is None:
             return False

@@ -21,7 +21,7 @@ begin
     end if;
     if tg_event = 'sql_drop' then
         for command in select object_identity from pg_event_trigger_dropped_objects() loop
-            if command.object_identity ~ '^(messages|deliveries)_refuse_delete on |^event_keys_refuse_change on '
+            if command.object_identity ~ '^(messages|deliveries)_refuse_delete on |^(event|report)_keys_refuse_change on '
                or command.object_identity ~ '(^| )(mailglass\.(events|refuse_ledger_change|refuse_forged_event|event_hash|genesis_hash)|mailglass_guard\..*)\M' then
                 raise exception 'the event ledger is append-only: drop refused' using errcode = '45A02';
             end if;

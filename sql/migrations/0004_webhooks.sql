@@ -66,24 +66,6 @@ create table mailglass.inbound_messages (
 comment on table mailglass.inbound_messages is
     'What became of received mails: place counts from 0 in the receipt, whose body holds the mail. No address.';
 
--- The hash of each of several events that follow one another: used as a window function it carries
--- the hash of the event before along.
-create function mailglass.next_hash(
-    state bytea, first_prev bytea, tenant_id text, delivery_id uuid, seq integer, type text,
-    occurred_at timestamptz, recorded_at timestamptz, reject_reason text, payload jsonb, provider_event_id text
-) returns bytea
-language plpgsql stable parallel safe  -- half the time of an SQL function, which an aggregate cannot inline
-as $$
-begin
-    return mailglass.event_hash(tenant_id, delivery_id, seq, type, occurred_at, recorded_at, reject_reason, payload,
-        provider_event_id, null, coalesce(state, first_prev));
-end
-$$;
-
-create aggregate mailglass.chained_hash(
-    bytea, text, uuid, integer, text, timestamptz, timestamptz, text, jsonb, text
-) (sfunc = mailglass.next_hash, stype = bytea);
-
 do $$
 begin
     if exists (select from pg_catalog.pg_roles where rolname = 'mailglass_app') then

@@ -75,7 +75,8 @@ limit %(limit)s::integer;
 -- name: message_differences
 -- Messages whose state is not the fold of their deliveries' states, or whose fencing token is not the
 -- highest that an attempt at one of them told of. The delivery of the first recipient stands for the
--- message, the message's own id where it has none.
+-- message, the message's own id where it has none. Events are looked up a delivery at a time, whatever the
+-- statistics say: without any, all of them would be read for each message.
 select coalesce(d.first_id, m.id) as delivery_id,
        array_remove(array[
            case when m.state is distinct from d.state then 'message_state' end,
@@ -88,9 +89,14 @@ cross join lateral (
     where x.message_id = m.id
 ) d
 cross join lateral (
-    select max((e.payload ->> 'token')::bigint) as token
+    select max(t.token) as token
     from mailglass.deliveries x
-    join mailglass.events e on e.delivery_id = x.id and e.type = 'attempt_started'
+    cross join lateral (
+        select (e.payload ->> 'token')::bigint as token
+        from mailglass.events e
+        where e.delivery_id = x.id and e.type = 'attempt_started'
+        offset 0
+    ) t
     where x.message_id = m.id
 ) a
 where (%(delivery_id)s::uuid is null or m.id = (

@@ -25,7 +25,8 @@ where l.rolname = session_user;
 select t.tgname as name, t.tgenabled = 'A' as is_always
 from pg_catalog.pg_trigger t
 where t.tgrelid in (to_regclass('mailglass.events'), to_regclass('mailglass.messages'),
-                    to_regclass('mailglass.deliveries'), to_regclass('mailglass.event_keys'))
+                    to_regclass('mailglass.deliveries'), to_regclass('mailglass.event_keys'),
+                    to_regclass('mailglass.report_keys'))
   and not t.tgisinternal
 union all
 select e.evtname, e.evtenabled = 'A'

@@ -24,29 +24,38 @@ where r.tenant_id = %(tenant_id)s::text
 -- provider's ids, within the tenant; count each once; append those that are new, several of one
 -- delivery in the order given; fold them; suppress. What has no delivery waits as an orphan and what
 -- may not be recorded is buried with its reason, both only where a receipt is named. A person who was
--- erased is found under the keyed hash.
+-- erased is found under the keyed hash. The trigger on the events makes their hashes. What gets an id of
+-- its own, which is little of it, has the first id with the report's number in its last four digits.
 with given as materialized (
     select g.*
-    from jsonb_to_recordset(%(reports)s::jsonb) as g (
-        n integer, token uuid, ids text[], address_key text, erased_key text, type text, outcome text, outcome_rank smallint,
+    from rows from (jsonb_to_recordset(%(reports)s::jsonb) as (
+        token uuid, ids text[], address_key text, erased_key text, type text, outcome text, outcome_rank smallint,
         occurred_at timestamptz, reject_reason text, payload jsonb, provider_event_id text, key text,
-        suppress text, id uuid, place integer)
+        suppress text, place integer)) with ordinality
+        as g (token, ids, address_key, erased_key, type, outcome, outcome_rank, occurred_at, reject_reason,
+            payload, provider_event_id, key, suppress, place, n)
 ), matched as materialized (
-    select g.n, g.type, g.outcome, g.outcome_rank, g.occurred_at, g.reject_reason, g.payload,
-        g.provider_event_id, g.suppress, g.id, g.place, g.address_key,
-        coalesce(r.id, case when i.is_theirs then i.id end) as delivery_id,
-        coalesce(r.address_key, i.address_key) like 'hmac1:%%@erased' as is_erased,
-        g.key || ':' || coalesce(r.id, i.id)::text as key, g.key as given_key,
+    select g.n,
+        case when t.is_theirs then t.id else coalesce(r.id, case when i.is_theirs then i.id end) end as delivery_id,
+        case when t.is_theirs then t.address_key else coalesce(r.address_key, i.address_key) end
+            like 'hmac1:%%@erased' as is_erased,
         case when t.tenant_id <> %(tenant_id)s::text then 'tenant_mismatch'
+            when t.is_theirs then null
             when t.id is not null and r.id is null or not i.is_theirs then 'recipient_mismatch'
             when r.id is null and i.id is null then 'orphan'
         end as fault
     from given g
-    left join mailglass.deliveries t on t.id = g.token
+    left join lateral (
+        select d.id, d.tenant_id, d.message_id, d.address_key, d.tenant_id = %(tenant_id)s::text
+            and coalesce(d.address_key in (g.address_key, g.erased_key), false) as is_theirs
+        from mailglass.deliveries d
+        where d.id = g.token
+    ) t on true
     left join lateral (
         select d.id, d.address_key
         from mailglass.deliveries d
         where d.message_id = t.message_id
+          and not t.is_theirs
           and t.tenant_id = %(tenant_id)s::text
           and (d.address_key in (g.address_key, g.erased_key) or g.address_key is null and not exists (
                 select from mailglass.deliveries o where o.message_id = d.message_id and o.id <> d.id))
@@ -70,57 +79,54 @@ with given as materialized (
         limit 1
     ) i on true
 ), first as materialized (
-    select distinct on (m.key) m.* from matched m where m.delivery_id is not null order by m.key, m.n
+    select distinct on (m.key) m.key, m.n, m.delivery_id
+    from (
+        select o.n, o.delivery_id, uuid_send(o.delivery_id) || decode(g.key, 'hex') as key
+        from matched o
+        join given g on g.n = o.n
+        where o.delivery_id is not null
+    ) m
+    order by m.key, m.n
 ), fresh as (
-    insert into mailglass.event_keys (tenant_id, scope, key, subject_id, content_sha256)
-    select %(tenant_id)s::text, 'event:' || %(provider)s::text, f.key, f.delivery_id,
-        sha256(convert_to(f.key, 'UTF8'))
-    from first f
-    order by f.key
+    insert into mailglass.report_keys (tenant_id, key)
+    select %(tenant_id)s::text, f.key from first f order by f.key
     on conflict do nothing
-    returning key, subject_id
+    returning key
 ), locked as materialized (
-    select d.id, d.message_id, d.address_key, d.state, d.seq, d.chain_hash,
-        greatest(now(), d.updated_at) as recorded_at
+    select d.id, d.message_id, d.address_key, d.state, d.seq, greatest(now(), d.updated_at) as recorded_at
     from mailglass.deliveries d
-    where d.id in (select f.subject_id from fresh f)
+    where d.id in (select f.delivery_id from first f join fresh k on k.key = f.key)
     order by d.id
     for update
-), placed as (
-    select f.*, l.recorded_at, l.chain_hash as first_prev,
+), placed as materialized (
+    select f.n, f.delivery_id, l.recorded_at, l.message_id, l.address_key, l.state,
         (l.seq + row_number() over (partition by f.delivery_id order by f.n))::integer as seq
     from first f
     join fresh k on k.key = f.key
     join locked l on l.id = f.delivery_id
-), chained as materialized (
-    select p.*, mailglass.chained_hash(p.first_prev, %(tenant_id)s::text, p.delivery_id, p.seq, p.type, p.occurred_at,
-            p.recorded_at, p.reject_reason, p.payload, p.provider_event_id)
-            over (partition by p.delivery_id order by p.seq rows unbounded preceding) as hash
-    from placed p
-), linked as materialized (
-    select c.*, coalesce(lag(c.hash) over (partition by c.delivery_id order by c.seq), c.first_prev) as prev_hash
-    from chained c
 ), written as (
     insert into mailglass.events (
-        tenant_id, delivery_id, seq, type, occurred_at, recorded_at, reject_reason, payload, provider_event_id,
-        prev_hash, hash
+        tenant_id, delivery_id, seq, type, occurred_at, recorded_at, reject_reason, payload, provider_event_id
     )
-    select %(tenant_id)s::text, k.delivery_id, k.seq, k.type, k.occurred_at, k.recorded_at, k.reject_reason, k.payload,
-        k.provider_event_id, k.prev_hash, k.hash
-    from linked k
-    order by k.delivery_id, k.seq
+    select %(tenant_id)s::text, p.delivery_id, p.seq, g.type, g.occurred_at, p.recorded_at, g.reject_reason,
+        g.payload, g.provider_event_id
+    from placed p
+    join given g on g.n = p.n
+    order by p.delivery_id, p.seq
+    returning delivery_id, seq, type, occurred_at, recorded_at, prev_hash, hash
 ), highest as (
-    select distinct on (k.delivery_id) k.delivery_id, k.outcome, k.outcome_rank, k.occurred_at
-    from linked k
-    order by k.delivery_id, k.outcome_rank desc, k.outcome collate "C" desc, k.occurred_at
+    select distinct on (p.delivery_id) p.delivery_id, g.outcome, g.outcome_rank, g.occurred_at
+    from placed p
+    join given g on g.n = p.n
+    order by p.delivery_id, g.outcome_rank desc, g.outcome collate "C" desc, g.occurred_at
 ), newest as (
-    select distinct on (k.delivery_id) k.delivery_id, k.seq, k.prev_hash, k.hash, k.recorded_at,
-        min(k.occurred_at) filter (where k.type = 'opened') over delivery as opened_at,
-        min(k.occurred_at) filter (where k.type = 'clicked') over delivery as clicked_at,
-        min(k.occurred_at) filter (where k.type = 'unsubscribed') over delivery as unsubscribed_at
-    from linked k
-    window delivery as (partition by k.delivery_id)
-    order by k.delivery_id, k.seq desc
+    select distinct on (e.delivery_id) e.delivery_id, e.seq, e.prev_hash, e.hash, e.recorded_at,
+        min(e.occurred_at) filter (where e.type = 'opened') over delivery as opened_at,
+        min(e.occurred_at) filter (where e.type = 'clicked') over delivery as clicked_at,
+        min(e.occurred_at) filter (where e.type = 'unsubscribed') over delivery as unsubscribed_at
+    from written e
+    window delivery as (partition by e.delivery_id)
+    order by e.delivery_id, e.seq desc
 ), folded as (
     -- Of two outcomes of one rank the later in the alphabet stands, and of one outcome the earliest
     -- time: whatever came first, the same is left.
@@ -145,18 +151,18 @@ with given as materialized (
 ), refused as (
     insert into mailglass.suppressions as s
         (id, tenant_id, scope, value, stream, reason, source, changed_by)
-    select distinct on (l.address_key, a.scope, coalesce(a.stream, ''))
-        k.id, %(tenant_id)s::text, a.scope, l.address_key, a.stream, k.suppress,
+    select distinct on (p.address_key, a.scope, coalesce(a.stream, ''))
+        (left(%(first_id)s::uuid::text, 32) || lpad(to_hex(g.n), 4, '0'))::uuid, %(tenant_id)s::text, a.scope, p.address_key, a.stream, g.suppress,
         'webhook:' || %(provider)s::text, 'webhook'
-    from linked k
-    join locked l on l.id = k.delivery_id
-    left join mailglass.messages m on m.id = l.message_id
+    from given g
+    join placed p on p.n = g.n
+    left join mailglass.messages m on m.id = p.message_id
     cross join lateral (
-        select case k.suppress when 'unsubscribe' then 'address_stream' else 'address' end as scope,
-            case k.suppress when 'unsubscribe' then m.stream end as stream
+        select case g.suppress when 'unsubscribe' then 'address_stream' else 'address' end as scope,
+            case g.suppress when 'unsubscribe' then m.stream end as stream
     ) a
-    where k.suppress is not null
-    order by l.address_key, a.scope, coalesce(a.stream, ''), mailglass.suppression_rank(k.suppress) desc
+    where g.suppress is not null
+    order by p.address_key, a.scope, coalesce(a.stream, ''), mailglass.suppression_rank(g.suppress) desc
     on conflict (tenant_id, value, scope, (coalesce(stream, ''))) do update
     set (reason, source, note, changed_by, why, expires_at, created_at, removed_at, updated_at) = (
         select m.reason, m.source, m.note, m.changed_by, m.why, m.expires_at, m.created_at, m.removed_at, now()
@@ -164,17 +170,20 @@ with given as materialized (
     where mailglass.suppression_changes(s, excluded)
 ), waiting as (
     insert into mailglass.webhook_orphans (id, tenant_id, provider, endpoint, receipt_id, dedupe_key, document)
-    select m.id, %(tenant_id)s::text, %(provider)s::text, %(endpoint)s::text, %(receipt_id)s::uuid,
-        encode(sha256(convert_to(m.given_key || coalesce(m.address_key, ''), 'UTF8')), 'hex'),
-        %(reports)s::jsonb -> m.n
+    select (left(%(first_id)s::uuid::text, 32) || lpad(to_hex(g.n), 4, '0'))::uuid, %(tenant_id)s::text,
+        %(provider)s::text, %(endpoint)s::text, %(receipt_id)s::uuid,
+        encode(sha256(convert_to(g.key || coalesce(g.address_key, ''), 'UTF8')), 'hex'),
+        %(reports)s::jsonb -> (g.n - 1)::integer
     from matched m
+    join given g on g.n = m.n
     where m.fault = 'orphan' and %(receipt_id)s::uuid is not null
     on conflict do nothing
 ), buried as (
     insert into mailglass.webhook_dead (receipt_id, place, tenant_id, provider, endpoint, reason)
-    select %(receipt_id)s::uuid, m.place, %(tenant_id)s::text, %(provider)s::text,
+    select %(receipt_id)s::uuid, g.place, %(tenant_id)s::text, %(provider)s::text,
         %(endpoint)s::text, m.fault
     from matched m
+    join given g on g.n = m.n
     where m.fault <> 'orphan' and %(receipt_id)s::uuid is not null
     on conflict do nothing
 ), settled as (
@@ -182,11 +191,13 @@ with given as materialized (
     set state = 'processed', reason = null, processed_at = now()
     where r.id = %(receipt_id)s::uuid and %(is_last)s::boolean
 )
-select m.n, coalesce(m.fault, case when k.n is null then 'duplicate' else 'recorded' end) as status,
-    m.delivery_id, l.message_id, l.state, coalesce(m.is_erased, false) as is_erased
+select coalesce(m.fault, case when p.n is null then 'duplicate' else 'recorded' end) as status,
+    case when g.type = 'bounced' and g.payload -> 'permanent' = 'false' then p.delivery_id end as soft_bounced,
+    case when p.state = 'unknown' then p.message_id end as unknown_message_id,
+    coalesce(m.is_erased, false) as is_erased
 from matched m
-left join linked k on k.n = m.n
-left join locked l on l.id = k.delivery_id
+join given g on g.n = m.n
+left join placed p on p.n = m.n
 order by m.n;
 
 -- name: settle_receipt

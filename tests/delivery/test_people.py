@@ -63,6 +63,7 @@ WITHOUT_ADDRESS = {
     "mailglass.adapter_paces",
     "mailglass.breaker_history",
     "mailglass.breakers",
+    "mailglass.report_keys",
     "mailglass.limit_states",
     "mailglass.suppression_history",
     "mailglass.inbound_messages",

@@ -181,6 +181,50 @@ def test_an_event_whose_hash_is_made_up_is_refused(ledger_url: str) -> None:
     assert caught.value.sqlstate == "45A01"
 
 
+_BARE = (
+    "insert into mailglass.events (tenant_id, delivery_id, seq, type, occurred_at, recorded_at)"
+    " select tenant_id, delivery_id, {seq}, 'delivered', now(), now() from mailglass.events where seq = 3"
+)
+
+
+@pytest.mark.tampers
+def test_an_event_without_hashes_gets_those_that_continue_the_chain(ledger_url: str) -> None:
+    """Row 89: nobody needs to bring any."""
+    with _as(ledger_url, "mailglass_app") as connection:
+        connection.execute(_BARE.format(seq="4").encode())
+        found = connection.execute(
+            "select n.prev_hash = l.hash, n.hash = mailglass.event_hash(n.tenant_id, n.delivery_id, 4,"
+            " 'delivered', n.occurred_at, n.recorded_at, null, '{}', null, null, l.hash)"
+            " from mailglass.events n join mailglass.events l on l.seq = 3 where n.seq = 4"
+        ).fetchall()
+    assert found == [(True, True)]
+
+
+def test_an_event_without_hashes_leaves_no_gap(ledger_url: str) -> None:
+    """Row 89: there is nothing that it could continue."""
+    with _as(ledger_url, "mailglass_app") as connection, pytest.raises(psycopg.Error) as caught:
+        connection.execute(_BARE.format(seq="5").encode())
+    assert caught.value.sqlstate == "45A01"
+
+
+@pytest.mark.parametrize(
+    "text", ["plain", 'a "quote"', "back\\slash", "tab\t\x01\x7f", "Ünï\u2028", ""]
+)
+def test_the_hash_is_over_what_jsonb_writes(database_url: str, text: str) -> None:
+    """An auditor may rebuild it without knowing how we spell it."""
+    with _as(database_url, None) as connection:
+        found = connection.execute(
+            "with g as (select %s::text as word, jsonb_build_object('b', %s::text, 'a', 1) as payload)"
+            " select h = sha256(convert_to('mg1', 'UTF8') || int4send(1) || 't' || uuid_send(id) || int4send(2)"
+            " || int4send(4) || 'sent' || timestamptz_send('epoch') || timestamptz_send('epoch') || sha256("
+            " convert_to(jsonb_build_array(null::text, payload, word, word)::text, 'UTF8')) || '\\xab')"
+            " from g, gen_random_uuid() as id, mailglass.event_hash('t', id, 2, 'sent', 'epoch', 'epoch', null,"
+            " payload, word, word, '\\xab') as h",
+            (text, text),
+        ).fetchone()
+    assert found == (True,)
+
+
 @pytest.mark.tampers
 def test_an_event_beside_its_delivery_is_seen(ledger_url: str) -> None:
     """Row 89: a right hash alone does not hide an event that the delivery knows nothing of."""
@@ -198,9 +242,11 @@ def test_an_event_beside_its_delivery_is_seen(ledger_url: str) -> None:
         "delete from mailglass.messages",
         "delete from mailglass.event_keys",
         "update mailglass.event_keys set key = 'other'",
+        "delete from mailglass.report_keys",
         "truncate mailglass.messages cascade",
         "truncate mailglass.deliveries",
         "truncate mailglass.event_keys",
+        "truncate mailglass.report_keys",
     ],
 )
 def test_what_the_ledger_speaks_of_is_not_taken_away(
@@ -368,7 +414,7 @@ def test_a_wrong_step_through_mailglass_is_a_typed_error(ledger_url: str) -> Non
 
 def test_no_role_of_ours_deletes_messages_or_deliveries(ledger_url: str) -> None:
     """A stale lock never destroys a mail."""
-    for table in ("messages", "deliveries", "event_keys"):
+    for table in ("messages", "deliveries", "event_keys", "report_keys"):
         with _as(ledger_url, "mailglass_app") as connection:
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(f"delete from mailglass.{table}".encode())

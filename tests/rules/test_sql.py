@@ -41,7 +41,7 @@ def test_every_parameter_is_cast_and_every_table_qualified(name: str) -> None:
     text = ALL[name]
     assert re.findall(r"%\(\w+\)[sb](?!::)", text) == []
     ours = (
-        "(messages|deliveries|events|event_keys|suppressions|webhook_receipts|limit_states"
+        "(messages|deliveries|events|event_keys|report_keys|suppressions|webhook_receipts|limit_states"
         "|adapter_paces|migrations)"
     )
     assert (
