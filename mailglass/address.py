@@ -26,6 +26,8 @@ _ESCAPED: Final = re.compile(r"\\(.)")
 _SPECIALS: Final = re.compile(r'[()<>\[\]:;@\\,"]')
 _LOOKALIKE_SCRIPTS: Final = frozenset({"ARMENIAN", "CHEROKEE", "CYRILLIC", "GREEK", "LATIN"})
 _DOMAINS_CACHED_MAX: Final = 4096
+_MAILBOXES_CACHED_MAX: Final = 4096
+"""Senders, and recipients who are looked at several times on a mail's way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,11 @@ def parse_address(text: str) -> Address:
 
     """
     check_text("an address", text, chars_max=_MAILBOX_CHARS_MAX)
+    return _parsed(text)
+
+
+@lru_cache(maxsize=_MAILBOXES_CACHED_MAX)
+def _parsed(text: str) -> Address:
     name, spec = _split_mailbox(text) if text.endswith(">") else ("", text)
     if len(spec) > limits.ADDRESS_CHARS_MAX:
         raise refuse("an address is longer than 320 characters", code="address_too_long")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum, unique
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, NoneType
 from typing import Any, Final, Literal, Self, TypeVar
 
 from mailglass import limits
@@ -256,7 +256,7 @@ class Message:
         put("attachments", _many("attachments", attachments))
         put("stream", _member(Stream, stream))
         put("tags", _many("tags", tags))
-        put("metadata", MappingProxyType(dict(_pairs("metadata", metadata or {}))))
+        put("metadata", MappingProxyType(dict(_pairs("metadata", metadata))) if metadata else _NONE)
         put("tracking", tracking)
         put("mailable", mailable)
         put("authenticates", authenticates)
@@ -270,7 +270,7 @@ class Message:
         put("stored_template", stored_template)
         put("envelope_sender", None if envelope_sender is None else _address(envelope_sender))
         put("provider_send_at", _moment("provider_send_at", provider_send_at))
-        put("provider_options", _json_mapping("provider options", provider_options or {}))
+        put("provider_options", _options(provider_options))
         self._check()
 
     def __repr__(self) -> str:
@@ -292,6 +292,8 @@ class Message:
     @property
     def recipients(self) -> tuple[tuple[RecipientKind, Address], ...]:
         """Return every recipient with its kind: to, then cc, then bcc."""
+        if len(self.to) == 1 and not (self.cc or self.bcc):
+            return ((RecipientKind.TO, self.to[0]),)
         found = [(RecipientKind.TO, address) for address in self.to]
         if self.cc:
             found += [(RecipientKind.CC, address) for address in self.cc]
@@ -306,14 +308,17 @@ class Message:
 
 
 def _address(value: AddressLike) -> Address:
-    if not isinstance(value, str | Address):
+    if isinstance(value, Address):
+        return value
+    if not isinstance(value, str):
         raise _wrong_kind("an address", "text")
-    return value if isinstance(value, Address) else parse_address(value)
+    return parse_address(value)
 
 
 def _addresses(value: AddressLike | Iterable[AddressLike]) -> tuple[Address, ...]:
-    many = (value,) if isinstance(value, str | Address) else _many("addresses", value)
-    return tuple(_address(one) for one in many)
+    if isinstance(value, (str, Address)):
+        return (_address(value),)
+    return tuple(map(_address, _many("addresses", value)))
 
 
 def _wrong_kind(what: str, kind: str) -> SendError:
@@ -322,6 +327,8 @@ def _wrong_kind(what: str, kind: str) -> SendError:
 
 def _many(name: str, value: Any) -> tuple[Any, ...]:
     """Return a collection as a tuple; a single text is a mistake, not a collection of letters."""
+    if type(value) is tuple:
+        return value
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
         raise _wrong_kind(name, "a list")
     return tuple(value)
@@ -330,6 +337,8 @@ def _many(name: str, value: Any) -> tuple[Any, ...]:
 def _pairs(
     name: str, value: Mapping[str, str] | Iterable[tuple[str, str]]
 ) -> tuple[tuple[str, str], ...]:
+    if type(value) is tuple and not value:
+        return ()
     many = _many(name, value.items() if isinstance(value, Mapping) else value)
     if any(not isinstance(one, tuple | list) or len(one) != _PAIR for one in many):
         raise _wrong_kind(name, "a mapping or a list of pairs")
@@ -337,6 +346,8 @@ def _pairs(
 
 
 def _member(kind: type[_Member], value: str) -> _Member:
+    if type(value) is kind:
+        return value
     try:
         return kind(value)
     except ValueError:
@@ -372,13 +383,17 @@ def _json_mapping(name: str, value: Mapping[str, Json]) -> Mapping[str, Json]:
     return MappingProxyType(json.loads(shown))
 
 
+def _options(given: Mapping[str, Json] | None) -> Mapping[str, Json]:
+    return _json_mapping("provider options", given) if given else _NONE
+
+
 def _check_recipients(message: Message) -> None:
     everyone = message.recipients
     if not message.to:
         raise refuse("the message has no To recipient", code="no_recipient")
     if len(everyone) > limits.RECIPIENTS_MAX:
         raise refuse("the message has more than 50 recipients", code="too_many_recipients")
-    if len({address.key for _, address in everyone}) != len(everyone):
+    if len(everyone) > 1 and len({address.key for _, address in everyone}) != len(everyone):
         raise refuse("a recipient is named twice", code="duplicate_recipient")
 
 
@@ -422,7 +437,9 @@ def _check_labels(message: Message) -> None:
     for key, value in message.metadata.items():
         check_text("metadata key", key, chars_max=limits.TAG_CHARS_MAX)
         check_text("metadata value", value, chars_max=limits.METADATA_BYTES_MAX)
-    if len(json.dumps(dict(message.metadata)).encode()) > limits.METADATA_BYTES_MAX:
+    if message.metadata and (
+        len(json.dumps(dict(message.metadata)).encode()) > limits.METADATA_BYTES_MAX
+    ):
         raise refuse("the metadata is larger than 8 KiB", code="metadata_too_large")
     for name in ("idempotency_key", "ordering_key"):
         value = getattr(message, name)
@@ -432,7 +449,8 @@ def _check_labels(message: Message) -> None:
                 raise refuse(f"{name} is empty", code="empty_key")
 
 
-_TEXT_OR_NONE: Final = (str | None, "text")
+_NONE: Final[Mapping[str, Any]] = MappingProxyType({})
+_TEXT_OR_NONE: Final = ((str, NoneType), "text")
 _YES_OR_NO: Final = (bool, "True or False")
 _KINDS: Final[Mapping[str, tuple[Any, str]]] = MappingProxyType(
     {
@@ -446,7 +464,7 @@ _KINDS: Final[Mapping[str, tuple[Any, str]]] = MappingProxyType(
         "authenticates": _YES_OR_NO,
         "unsubscribe": _YES_OR_NO,
         "tracking": (Tracking, "a Tracking"),
-        "stored_template": (StoredTemplate | None, "a StoredTemplate"),
+        "stored_template": ((StoredTemplate, NoneType), "a StoredTemplate"),
     }
 )
 """What each field must be, where its own check would not say so."""

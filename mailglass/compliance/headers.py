@@ -109,4 +109,6 @@ def compliance_headers(message: Message, stamp: Stamp) -> tuple[tuple[str, str],
 def _missing(message: Message, stamp: Stamp) -> Iterator[tuple[str, str]]:
     present = {name.lower() for name, _ in message.headers}
     for rule in RULES:
-        yield from (pair for pair in rule(message, stamp) if pair[0].lower() not in present)
+        for pair in rule(message, stamp):
+            if not present or pair[0].lower() not in present:
+                yield pair

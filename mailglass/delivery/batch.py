@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,8 +9,9 @@ from itertools import islice
 from typing import Final, Self
 
 from mailglass.deliveries import Delivery
-from mailglass.delivery.freeze import Frozen
+from mailglass.delivery.freeze import Common, Frozen
 from mailglass.errors import MailglassError
+from mailglass.ledger.columns import MailRow, RecipientRow
 from mailglass.ledger.store import Store
 from mailglass.message import Message, Stream
 from mailglass.suppression import Suppression, asked_values
@@ -20,8 +20,6 @@ STATEMENT_MAX: Final = 500
 """Messages in one statement; the figures stop rising well before it."""
 PART_MAX: Final = 2 * STATEMENT_MAX
 """Messages that are rendered, checked and frozen before any of the next ones is rendered."""
-_BINARY: Final = ("payload_sha256", "content_sha256")
-_MOMENTS: Final = ("run_at", "expires_at")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -126,19 +124,39 @@ class Batches:
 
 def _queue(store: Store, part: Sequence[Item]) -> None:
     frozen = [(item, item.frozen) for item in part if item.frozen is not None]
-    documents = [_document(place, one) for place, (_, one) in enumerate(frozen, start=1)]
-    payloads = [one.columns["payload"] for _, one in frozen]
-    new = store.queue_messages(json.dumps(documents), payloads)
-    for item, one in frozen:
-        if one.message_id in new:
-            item.delivery, item.is_new = one.first_delivery(*new[one.message_id]), True
+    if not frozen:
+        return
+    commons: dict[Common, int] = {}
+    for _, one in frozen:
+        commons.setdefault(one.common, len(commons))
+    new, created_at = store.queue_messages(
+        [{**one.columns, "settings": one.settings, "place": at} for one, at in commons.items()],
+        [_mail(one, commons[one.common]) for _, one in frozen],
+        [row for place, (_, one) in enumerate(frozen, start=1) for row in _recipients(one, place)],
+    )
+    for place, (item, one) in enumerate(frozen, start=1):
+        if place in new:
+            item.delivery, item.is_new = one.first_delivery(created_at), True
         item.frozen = None
 
 
-def _document(place: int, frozen: Frozen) -> dict[str, object]:
-    kept = {name: value for name, value in frozen.columns.items() if name != "payload"}
-    for name in _BINARY:
-        kept[name] = kept[name].hex()
-    for name in _MOMENTS:
-        kept[name] = kept[name].isoformat() if kept[name] else None
-    return {**kept, **frozen.documents, "place": place, "message_id": str(frozen.message_id)}
+def _mail(frozen: Frozen, common: int) -> MailRow:
+    return (
+        frozen.message_id,
+        common,
+        frozen.payload,
+        frozen.payload_sha256,
+        frozen.payload_bytes,
+        frozen.rfc_message_id,
+        frozen.run_at,
+        frozen.expires_at,
+        frozen.ordering_key,
+        frozen.idempotency_key,
+        frozen.content_sha256,
+    )
+
+
+def _recipients(frozen: Frozen, place: int) -> Iterator[RecipientRow]:
+    found = zip(frozen.delivery_ids, frozen.recipients, strict=True)
+    for position, (delivery_id, (kind, address)) in enumerate(found):
+        yield place, delivery_id, kind.value, position, address.addr_spec, address.key

@@ -7,6 +7,7 @@ import hashlib
 import logging
 from dataclasses import replace
 from functools import partial
+from typing import Final
 from uuid import UUID
 
 from mailglass.adapters import Adapter
@@ -26,6 +27,9 @@ from mailglass.ledger.rows import Claim
 from mailglass.message import RecipientKind
 from mailglass.preflight import network_guard
 from mailglass.telemetry import Signal, report
+
+_KEY_OCTETS: Final = 20
+"""Of a hash: 32 letters in base32."""
 
 
 def call(claim: Claim, adapter: Adapter) -> tuple[tuple[Verdict, ...], MailglassError | None]:
@@ -99,7 +103,7 @@ def verdict_of_refusal(error: MailglassError) -> Verdict:
 def _envelope(claim: Claim) -> Envelope:
     payload = claim.payload or b""
     key = f"{claim.tenant_id}\0{claim.message_id}\0{claim.payload_sha256.hex()}"
-    digest = hashlib.sha256(key.encode()).digest()
+    digest = hashlib.sha256(key.encode()).digest()[:_KEY_OCTETS]
     return Envelope(
         message_id=claim.message_id,
         tenant_id=claim.tenant_id,
@@ -116,6 +120,6 @@ def _envelope(claim: Claim) -> Envelope:
         payload=payload,
         token=claim.token,
         attempt=claim.attempt,
-        idempotency_key=base64.b32encode(digest).decode()[:32],
+        idempotency_key=base64.b32encode(digest).decode(),
         thaw=partial(thaw, claim),
     )

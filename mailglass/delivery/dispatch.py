@@ -14,26 +14,21 @@ from uuid import UUID
 from mailglass.adapters import Adapter
 from mailglass.address import parse_address
 from mailglass.clock import boot_seconds
-from mailglass.deliveries import DispatchState
 from mailglass.delivery.batch import known_suppressions
 from mailglass.delivery.call import call, same_for_all, verdict_of_refusal
 from mailglass.delivery.evidence import left_out
 from mailglass.delivery.gate import FREE, Gate, Pass, put_off
-from mailglass.delivery.outcome import Jitter, Settlement, counts_as_attempt, given_back, settle
+from mailglass.delivery.outcome import Jitter
 from mailglass.delivery.redirect import Redirect
 from mailglass.delivery.routing import Choice, Router
+from mailglass.delivery.settling import Attempt, released, report_settled, row_of
 from mailglass.delivery.steering import (
     BREAKER_OPEN,
-    about,
     calls,
     instead,
-    kept_back,
     kept_back_error,
     next_ref,
-    passed_on,
-    routing_after,
     set_out,
-    spread_s,
     written,
 )
 from mailglass.delivery.thaw import as_checked
@@ -41,7 +36,6 @@ from mailglass.envelope import Verdict
 from mailglass.errors import (
     ConfigError,
     FailureClass,
-    Json,
     MailglassError,
     RateLimitError,
     SendError,
@@ -69,31 +63,6 @@ _LIMITS_AWAY_S: Final = 1.0
 
 Refusals: TypeAlias = Callable[[Sequence[str], Stream], Sequence[Suppression]]
 """Returns the refusals that hold for any of the address keys and domains on a stream."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """What came of one claim: a verdict a recipient, and the error that refused or failed it.
-
-    ``released`` says why the claim is given back where nothing was tried; there are no verdicts then,
-    and ``due_at`` is when it is due again, on the clock of ``boot_seconds``. ``choice`` is the adapter
-    that it went by, or was kept from; None where it was held up before. ``next_ref`` is the adapter
-    that has its turn at once, since nobody accepted anything.
-    """
-
-    claim: Claim
-    provider: str | None
-    verdicts: tuple[Verdict, ...]
-    error: MailglassError | None = None
-    released: str | None = None
-    due_at: float = 0.0
-    choice: Choice | None = None
-    next_ref: str | None = None
-
-    @property
-    def goes_on(self) -> bool:
-        """Tell whether another adapter has its turn at once."""
-        return self.next_ref is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,12 +163,14 @@ class Dispatcher:
             unsure = self._left_out(claim)
         except DatabaseAwayError as error:
             return released(claim, "database_away", due_at=_unknown_turn(claim, error).at)
+        if not unsure:
+            return self._attempt(claim, suppressions, turn)
         names = {str(one.delivery_id) for one in unsure}
         rest = tuple(one for one in claim.recipients if str(one["delivery_id"]) not in names)
         if not rest:
             return Attempt(claim=claim, provider=None, verdicts=unsure)
         ended = self._attempt(replace(claim, recipients=rest), suppressions, turn)
-        return _with_the_rest(ended, claim, unsure) if unsure else ended
+        return _with_the_rest(ended, claim, unsure)
 
     def _left_out(self, claim: Claim) -> tuple[Verdict, ...]:
         try:
@@ -212,13 +183,14 @@ class Dispatcher:
         hope = self._hope(claim)
         if hope.adapter_ref is None:
             return _kept_back(claim, hope)
-        aimed = replace(claim, adapter_ref=hope.adapter_ref)
+        is_its_own = hope.adapter_ref == claim.adapter_ref
+        aimed = claim if is_its_own else replace(claim, adapter_ref=hope.adapter_ref)
         try:
             self.adapter_named(aimed.adapter_ref)
         except ConfigError as missing:
             return _refused(claim, missing, provider=aimed.adapter_ref)
         # Before preflight, which would take what callers are allowed once more.
-        turn = self._turn(aimed, turn if aimed.adapter_ref == claim.adapter_ref else None)
+        turn = self._turn(aimed, turn if is_its_own else None)
         if (steered := instead(self.router, aimed, turn)) is not None:
             return self._attempt(steered, suppressions, None)
         if not turn.is_taken:
@@ -268,21 +240,28 @@ class Dispatcher:
         try:
             adapter = self.adapter_named(claim.adapter_ref)
         except ConfigError as missing:
-            ended = _refused(claim, missing, provider=claim.adapter_ref)
+            error: MailglassError | None = missing
+            provider, verdicts = claim.adapter_ref, _refused(claim, missing).verdicts
         else:
+            provider = adapter.name
             verdicts, error = call(claim, adapter)
             if self.gate is not None:
                 verdicts = self.gate.learnt(claim, verdicts)
-            ended = Attempt(claim=claim, provider=adapter.name, verdicts=verdicts, error=error)
-        following = None if self.router is None else next_ref(self.router, claim, ended.verdicts)
-        return replace(ended, choice=choice, next_ref=following)
+        return Attempt(
+            claim=claim,
+            provider=provider,
+            verdicts=verdicts,
+            error=error,
+            choice=choice,
+            next_ref=None if self.router is None else next_ref(self.router, claim, verdicts),
+        )
 
     def finalize(self, attempts: Sequence[Attempt]) -> None:
         """Write what came of attempts, all in one statement."""
-        rows = [self._row(one) for one in attempts]
+        rows = [row_of(one, self.settings, self.jitter) for one in attempts]
         states = persistently(partial(self.store.finalize_attempts, rows))
         for one in attempts:
-            _report(one, states.get(one.claim.message_id))
+            report_settled(one, states.get(one.claim.message_id))
         # What was sent is written first: losing that would be worse than losing a suppression.
         for one in attempts:
             self._suppress_refused(one.claim, one.verdicts)
@@ -307,47 +286,6 @@ class Dispatcher:
             return self.gate.turn_now(claim, turn)
         except DatabaseAwayError as error:
             return _unknown_turn(claim, error)
-
-    def _row(self, attempt: Attempt) -> dict[str, Json]:
-        claim, choice = attempt.claim, attempt.choice
-        settled = self._settled(attempt)
-        was_called = choice is not None and choice.adapter_ref is not None
-        return {
-            "message_id": str(claim.message_id),
-            "tenant_id": claim.tenant_id,
-            "token": claim.token,
-            "provider": attempt.provider,
-            "retry_in_s": max(
-                attempt.due_at - boot_seconds(), *(one.retry_in_s for one in settled), 0.0
-            ),
-            "counts": not attempt.goes_on and counts_as_attempt(attempt.verdicts),
-            "verdicts": [about(one, choice, attempt.provider, attempt.next_ref) for one in settled],
-            "adapter_ref": claim.adapter_ref if was_called else None,
-            "routing": routing_after(claim, attempt.verdicts, attempt.next_ref).value
-            if was_called
-            else None,
-            "waits_for": _waits_for(attempt),
-        }
-
-    def _settled(self, attempt: Attempt) -> list[Settlement]:
-        claim, choice = attempt.claim, attempt.choice
-        if attempt.released is not None:
-            ids = [UUID(one["delivery_id"]) for one in claim.recipients]
-            if choice is None:
-                return [given_back(one, attempt.released) for one in ids]
-            wait_s = spread_s(choice.wait_s, claim.expires_in_s, self.jitter)
-            return [kept_back(one, wait_s) for one in ids]
-        return [
-            (passed_on(one) if attempt.goes_on else None)
-            or settle(
-                one,
-                attempt=claim.attempt,
-                expires_in_s=claim.expires_in_s,
-                settings=self.settings,
-                jitter=self.jitter,
-            )
-            for one in attempt.verdicts
-        ]
 
     def _refusal(self, claim: Claim, suppressions: Refusals | None) -> MailglassError | None:
         """Ask preflight again, now that time has passed since the message was queued."""
@@ -392,7 +330,15 @@ class Dispatcher:
             suppressions = context.suppressions
         # The turn of another adapter is no first attempt: tokens were taken for the one before.
         turns = claim.routing in {Routing.AFTER, Routing.AT}
-        return replace(context, attempt=claim.attempt + turns, suppressions=suppressions)
+        return Context(
+            tenant_id=context.tenant_id,
+            phase=context.phase,
+            settings=context.settings,
+            suppressions=suppressions,
+            take=context.take,
+            attempt=claim.attempt + turns,
+            message_bytes_max=context.message_bytes_max,
+        )
 
     def _suppress_refused(self, claim: Claim, verdicts: tuple[Verdict, ...]) -> None:
         """Record that a provider refuses a recipient, so that the next mail stops at preflight."""
@@ -414,11 +360,6 @@ def _is_too_old(claim: Claim) -> bool:
     return boot_seconds() - claim.taken_at > CLAIM_WAIT_S_MAX
 
 
-def released(claim: Claim, why: str, *, due_at: float = 0.0) -> Attempt:
-    """Return what gives a claim back with nothing sent: it is due again and has used up no attempt."""
-    return Attempt(claim=claim, provider=None, verdicts=(), released=why, due_at=due_at)
-
-
 def _unknown_turn(claim: Claim, error: Exception) -> Pass:
     """Return a turn in a moment: nobody can tell whether it has come, so nothing leaves."""
     report(
@@ -428,14 +369,6 @@ def _unknown_turn(claim: Claim, error: Exception) -> Pass:
         error_type=type(error).__name__,
     )
     return put_off(boot_seconds() + _LIMITS_AWAY_S)
-
-
-def _waits_for(attempt: Attempt) -> str | None:
-    """Return the adapter whose breaker the message waits for: the one that kept it, or refused us."""
-    if attempt.choice is None or attempt.goes_on:
-        return None
-    is_refused = any(one.failure_class is FailureClass.CONFIGURATION for one in attempt.verdicts)
-    return attempt.claim.adapter_ref if is_refused else attempt.choice.waits_for
 
 
 def _with_the_rest(ended: Attempt, claim: Claim, unsure: tuple[Verdict, ...]) -> Attempt:
@@ -461,18 +394,3 @@ def _kept_back(claim: Claim, choice: Choice) -> Attempt:
 def _refused(claim: Claim, error: MailglassError, provider: str | None = None) -> Attempt:
     verdicts = same_for_all(claim, verdict_of_refusal(error))
     return Attempt(claim=claim, provider=provider, verdicts=verdicts, error=error)
-
-
-def _report(attempt: Attempt, state: DispatchState | None) -> None:
-    claim = attempt.claim
-    report(
-        Signal.FENCED if state is None else Signal.SETTLED,
-        level=logging.WARNING if state is None else logging.INFO,
-        tenant_id=claim.tenant_id,
-        message_id=claim.message_id,
-        stream=claim.stream.value,
-        provider=attempt.provider,
-        adapter=None if attempt.choice is None else attempt.choice.adapter_ref,
-        state=state.value if state else None,
-        attempt=claim.attempt,
-    )

@@ -7,15 +7,17 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
+from mailglass.address import Address
 from mailglass.deliveries import Delivery, DispatchState, Outcome
 from mailglass.delivery.finish import Finishing
 from mailglass.errors import Json
 from mailglass.events import EventType
 from mailglass.ids import new_id
-from mailglass.message import Message, OnUnknown, RecipientKind, StoredTemplate, Stream
+from mailglass.message import Message, OnUnknown, RecipientKind, StoredTemplate, Stream, Tracking
 from mailglass.rendering import mime
 
 _AUTH_EXPIRES_AFTER_S: Final = 15 * 60.0
@@ -27,48 +29,128 @@ _EXPIRES_AFTER_S: Final = {
 
 
 _PLAIN: Final = Finishing()
+_KEPT_MAX: Final = 256
+"""Combinations of what mails have in common that are kept, to be made once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Common:
+    """What a frozen message has in common with others; those of a batch often share one.
+
+    ``settings`` is JSON. ``code`` is why it was refused, None where it is queued.
+    """
+
+    tenant_id: str
+    stream: str
+    mailable: str | None
+    authenticates: bool
+    mail_from: str
+    adapter_ref: str
+    on_unknown: str
+    settings: str
+    code: str | None
+
+    @property
+    def columns(self) -> Mapping[str, Any]:
+        """Return the parameters that it gives to the statements."""
+        refused = self.code is not None
+        return {
+            "tenant_id": self.tenant_id,
+            "stream": self.stream,
+            "mailable": self.mailable,
+            "authenticates": self.authenticates,
+            "mail_from": self.mail_from,
+            "adapter_ref": self.adapter_ref,
+            "on_unknown": self.on_unknown,
+            "code": self.code,
+            "state": (DispatchState.SUPPRESSED if refused else DispatchState.QUEUED).value,
+            "event_type": (EventType.SUPPRESSED if refused else EventType.QUEUED).value,
+            "expires_after_s": expires_after_s(
+                Stream(self.stream), authenticates=self.authenticates
+            ),
+        }
+
+
+_STREAMS: Final = {one.value: one for one in Stream}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frozen:
     """A message as it is stored: the ids it will have, and what its statement takes.
 
-    ``documents`` are the parameters that travel as JSON, not yet encoded; ``columns`` are the others.
+    ``payload`` is None where it was refused. ``content_sha256`` is what a repetition is compared by,
+    None for a mail without an idempotency key, to which nothing is ever compared.
     """
 
     message_id: UUID
     delivery_ids: tuple[UUID, ...]
-    content_sha256: bytes
-    columns: Mapping[str, Any]
-    documents: Mapping[str, Json]
+    common: Common
+    recipients: tuple[tuple[RecipientKind, Address], ...]
+    payload: bytes | None
+    payload_sha256: bytes
+    payload_bytes: int
+    rfc_message_id: str
+    run_at: datetime | None
+    expires_at: datetime | None
+    ordering_key: str | None
+    idempotency_key: str | None
+    content_sha256: bytes | None
 
     @property
     def parameters(self) -> Mapping[str, object]:
         """Return the parameters of ``queue_message``."""
-        return dict(self.columns) | {name: json.dumps(one) for name, one in self.documents.items()}
+        recipients = [
+            {
+                "id": str(delivery_id),
+                "kind": kind.value,
+                "position": position,
+                "address": address.addr_spec,
+                "address_key": address.key,
+            }
+            for position, (delivery_id, (kind, address)) in enumerate(
+                zip(self.delivery_ids, self.recipients, strict=True)
+            )
+        ]
+        return {
+            **self.common.columns,
+            "settings": self.common.settings,
+            "recipients": json.dumps(recipients),
+            "message_id": self.message_id,
+            "payload": self.payload,
+            "payload_sha256": self.payload_sha256,
+            "payload_bytes": self.payload_bytes,
+            "rfc_message_id": self.rfc_message_id,
+            "run_at": self.run_at,
+            "expires_at": self.expires_at,
+            "ordering_key": self.ordering_key,
+            "idempotency_key": self.idempotency_key,
+            "content_sha256": self.content_sha256,
+            "trace_id": None,
+            "asked": None,
+        }
 
-    def first_delivery(self, run_at: datetime, created_at: datetime) -> Delivery:
-        """Return the delivery of its first recipient as it is stored; the moments are the database's."""
-        column = self.columns
+    def first_delivery(self, now: datetime) -> Delivery:
+        """Return the delivery of its first recipient as it is stored at that moment."""
+        common = self.common
         return Delivery(
             id=self.delivery_ids[0],
             message_id=self.message_id,
-            tenant_id=column["tenant_id"],
+            tenant_id=common.tenant_id,
             kind=RecipientKind.TO,
-            stream=Stream(column["stream"]),
-            state=DispatchState(column["state"]),
+            stream=_STREAMS[common.stream],
+            state=DispatchState.QUEUED if common.code is None else DispatchState.SUPPRESSED,
             outcome=Outcome.NONE,
-            mailable=column["mailable"],
+            mailable=common.mailable,
             provider=None,
             provider_message_id=None,
             failure_class=None,
-            code=column["code"],
+            code=common.code,
             attempts=0,
-            run_at=run_at,
-            created_at=created_at,
-            updated_at=created_at,
-            payload_bytes=column["payload_bytes"],
-            payload_sha256=column["payload_sha256"],
+            run_at=self.run_at or now,
+            created_at=now,
+            updated_at=now,
+            payload_bytes=self.payload_bytes,
+            payload_sha256=self.payload_sha256,
         )
 
 
@@ -86,10 +168,11 @@ def freeze(  # noqa: PLR0913 - each is a keyword and has its own meaning
     ``finishing`` adds what the mail gets besides its author's words, with the ids of its deliveries.
     ``refused_as`` stores the message as suppressed, for that reason and without its bytes.
     """
-    message_id = new_id()
-    delivery_ids = tuple(new_id() for _ in message.recipients)
+    message_id, recipients = new_id(), message.recipients
+    delivery_ids = tuple([new_id() for _ in recipients])
     rfc_message_id = f"<{message_id.hex}@{message.sender.domain}>"
-    content = content_sha256(message)
+    key = None if refused_as is not None else message.idempotency_key
+    content = None if key is None else content_sha256(message)
     message = finishing.message(message, delivery_ids, now)
     added = finishing.headers(message, tenant_id, delivery_ids, now)
     payload = mime.build(
@@ -100,59 +183,90 @@ def freeze(  # noqa: PLR0913 - each is a keyword and has its own meaning
         boundary_seed=message_id.bytes,
     )
     payload = finishing.signed(payload, message, tenant_id, now)
-    digest = hashlib.sha256(payload)
-    about: dict[str, Json] = {
-        "stream": message.stream.value,
-        "mailable": message.mailable,
-        "bytes": len(payload),
-        "sha256": digest.hexdigest(),
-    }
-    if refused_as is not None:
-        about["reason"] = refused_as
-    recipients: list[Json] = [
-        {
-            "id": str(delivery_id),
-            "kind": kind.value,
-            "position": position,
-            "address": address.addr_spec,
-            "address_key": address.key,
-            "event_payload": about | {"kind": kind.value},
-        }
-        for position, (delivery_id, (kind, address)) in enumerate(
-            zip(delivery_ids, message.recipients, strict=True)
-        )
-    ]
-    refused = refused_as is not None
     return Frozen(
         message_id=message_id,
         delivery_ids=delivery_ids,
+        common=_common_of(message, added, tenant_id, adapter_ref, refused_as),
+        recipients=recipients,
+        payload=payload if refused_as is None else None,
+        payload_sha256=hashlib.sha256(payload).digest(),
+        payload_bytes=len(payload),
+        rfc_message_id=rfc_message_id,
+        run_at=message.send_at,
+        expires_at=message.expires_at,
+        ordering_key=message.ordering_key,
+        idempotency_key=key,
         content_sha256=content,
-        columns={
-            "message_id": message_id,
-            "tenant_id": tenant_id,
-            "stream": message.stream.value,
-            "mailable": message.mailable,
-            "authenticates": message.authenticates,
-            "mail_from": (message.envelope_sender or message.sender).addr_spec,
-            "payload": None if refused else payload,
-            "payload_sha256": digest.digest(),
-            "payload_bytes": len(payload),
-            "rfc_message_id": rfc_message_id,
-            "state": (DispatchState.SUPPRESSED if refused else DispatchState.QUEUED).value,
-            "event_type": (EventType.SUPPRESSED if refused else EventType.QUEUED).value,
-            "code": refused_as,
-            "run_at": message.send_at,
-            "expires_at": message.expires_at,
-            "expires_after_s": expires_after_s(message.stream, authenticates=message.authenticates),
-            "on_unknown": on_unknown(message).value,
-            "ordering_key": message.ordering_key,
-            "adapter_ref": adapter_ref,
-            "idempotency_key": None if refused else message.idempotency_key,
-            "content_sha256": content,
-            "trace_id": None,
-        },
-        documents={"settings": _settings(message, added), "recipients": recipients},
     )
+
+
+def _common_of(
+    message: Message,
+    added: Sequence[tuple[str, str]],
+    tenant_id: str,
+    adapter_ref: str,
+    refused_as: str | None,
+) -> Common:
+    """Return what is stored with a message beside its bytes; what is its own alone is not kept."""
+    names = tuple([name.lower() for name, _ in added])
+    if message.metadata or message.send_at is not None or _for_provider(message):
+        make, settings = _common, json.dumps(_settings(message, names))
+    else:
+        make, settings = (
+            _kept_common,
+            _kept_settings(
+                names, message.tags, message.tracking, message.locale, message.unsubscribe
+            ),
+        )
+    return make(
+        tenant_id,
+        message.stream,
+        message.mailable,
+        message.authenticates,
+        (message.envelope_sender or message.sender).addr_spec,
+        adapter_ref,
+        on_unknown(message),
+        refused_as,
+        settings,
+    )
+
+
+def _common(  # noqa: PLR0913, PLR0917 - by place, so that what is kept is found by it
+    tenant_id: str,
+    stream: Stream,
+    mailable: str | None,
+    authenticates: bool,  # noqa: FBT001 - as above
+    mail_from: str,
+    adapter_ref: str,
+    unknown: OnUnknown,
+    code: str | None,
+    settings: str,
+) -> Common:
+    return Common(
+        tenant_id=tenant_id,
+        stream=stream.value,
+        mailable=mailable,
+        authenticates=authenticates,
+        mail_from=mail_from,
+        adapter_ref=adapter_ref,
+        on_unknown=unknown.value,
+        settings=settings,
+        code=code,
+    )
+
+
+_kept_common: Final = lru_cache(maxsize=_KEPT_MAX)(_common)
+
+
+@lru_cache(maxsize=_KEPT_MAX)
+def _kept_settings(
+    added: tuple[str, ...],
+    tags: tuple[str, ...],
+    tracking: Tracking,
+    locale: str | None,
+    unsubscribe: bool,  # noqa: FBT001 - by place, as above
+) -> str:
+    return json.dumps(_plain_settings(added, tags, tracking, locale, unsubscribe))
 
 
 def expires_after_s(stream: Stream, *, authenticates: bool) -> float:
@@ -236,14 +350,32 @@ def _stored_template(stored: StoredTemplate) -> dict[str, Json]:
     return found
 
 
-def _settings(message: Message, added: Sequence[tuple[str, str]]) -> dict[str, Json]:
+def _settings(message: Message, added: tuple[str, ...]) -> dict[str, Json]:
+    plain = _plain_settings(
+        added, message.tags, message.tracking, message.locale, message.unsubscribe
+    )
     return {
-        "added": [name.lower() for name, _ in added],
-        "tags": list(message.tags),
+        **plain,
         "metadata": dict(message.metadata),
-        "tracking": {"opens": message.tracking.opens, "clicks": message.tracking.clicks},
         "send_at": message.send_at.isoformat() if message.send_at else None,
-        "locale": message.locale,
-        "unsubscribe": message.unsubscribe,
         **_for_provider(message),
+    }
+
+
+def _plain_settings(
+    added: tuple[str, ...],
+    tags: tuple[str, ...],
+    tracking: Tracking,
+    locale: str | None,
+    unsubscribe: bool,  # noqa: FBT001 - by place, as above
+) -> dict[str, Json]:
+    """Return what is stored of a mail with no metadata, no time and nothing for its provider alone."""
+    return {
+        "added": list(added),
+        "tags": list(tags),
+        "metadata": {},
+        "tracking": {"opens": tracking.opens, "clicks": tracking.clicks},
+        "send_at": None,
+        "locale": locale,
+        "unsubscribe": unsubscribe,
     }

@@ -80,6 +80,8 @@ class Redirect:
                 stands in for a recipient who may not be mailed.
 
         """
+        if self.to is None and self.allowed is None:
+            return message, ()
         everyone = message.recipients
         replaced = tuple(one for _, one in everyone if not self._may_be_mailed(one.key))
         if not replaced:
@@ -113,12 +115,8 @@ class Redirect:
         if not replaced:
             return freeze(message, finishing)
         frozen = freeze(sent, _Telling.about(finishing, replaced))
-        content = content_sha256(message)
-        return replace(
-            frozen,
-            content_sha256=content,
-            columns={**frozen.columns, "content_sha256": content},
-        )
+        is_keyed = frozen.idempotency_key is not None
+        return replace(frozen, content_sha256=content_sha256(message) if is_keyed else None)
 
     def _may_be_mailed(self, key: str) -> bool:
         if self.to is not None and key == self.to.key:

@@ -174,9 +174,10 @@ class Router:
 
     def message_bytes_max(self, tenant_id: str) -> int | None:
         """Return what every adapter that may carry a tenant's mail takes; None: none has a limit."""
+        streams = Stream if self.routes else (Stream.BULK,)  # without routes, all go one way
         limits = [
             one.capabilities.message_bytes_max
-            for stream in Stream
+            for stream in streams
             for one in self.of_route(tenant_id, stream)
         ]
         return min((one for one in limits if one is not None), default=None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any, Final, TypeAlias
 
 import psycopg
@@ -118,18 +118,27 @@ class Pool:
                 if self._process_id != os.getpid():
                     self._inherited.append(self._pool)  # kept, so that nobody closes the parent's
                     self._begin()
+        if not self._is_open:
+            self._open()
+        # Not the pool's own block, which ends by a commit: each statement is one already.
+        pool = self._pool
+        with translated():
+            try:
+                connection = pool.getconn()
+            except PoolTimeout:
+                self._reach()
+                raise
+            try:
+                yield connection
+            finally:
+                pool.putconn(connection)
+
+    def _open(self) -> None:
         with self._lock:
             if not self._is_open:
                 self._reach()
                 self._pool.open()
                 self._is_open = True
-        with translated(), ExitStack() as lent:
-            try:
-                connection = lent.enter_context(self._pool.connection())
-            except PoolTimeout:
-                self._reach()
-                raise
-            yield connection
 
     def _refuse_when_closed(self) -> None:
         if self._is_closed:

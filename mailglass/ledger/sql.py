@@ -41,5 +41,6 @@ def query(name: str) -> str:
 
 
 def _without_comments(body: str) -> str:
-    lines = (line for line in body.strip().splitlines() if not line.startswith("--"))
-    return "\n".join(lines).rstrip(";")
+    """Return a statement without what stands for people alone; psycopg keeps shorter ones parsed."""
+    lines = (line.strip() for line in body.strip().splitlines())
+    return "\n".join(line for line in lines if not line.startswith("--")).rstrip(";")

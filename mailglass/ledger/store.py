@@ -16,6 +16,7 @@ from mailglass.clock import boot_seconds
 from mailglass.deliveries import Delivery, DispatchState
 from mailglass.errors import Json
 from mailglass.events import Event
+from mailglass.ledger.columns import MAILS, RECIPIENTS, MailRow, RecipientRow, columns
 from mailglass.ledger.doorbell import Doorbell
 from mailglass.ledger.owner import OwnerSession
 from mailglass.ledger.pool import Connection, Pool
@@ -90,11 +91,24 @@ class Store:
         return tuple(parse_delivery(row) for row in self.rows("queue_message", parameters))
 
     def queue_messages(
-        self, documents: str, payloads: Sequence[object]
-    ) -> dict[UUID, tuple[datetime, datetime]]:
-        """Queue many messages; when each that is new is due and was made, by message id."""
-        rows = self.rows("queue_messages", {"messages": documents, "payloads": payloads})
-        return {row["message_id"]: (row["run_at"], row["created_at"]) for row in rows}
+        self,
+        commons: Sequence[Mapping[str, Json]],
+        mails: Sequence[MailRow],
+        recipients: Sequence[RecipientRow],
+    ) -> tuple[frozenset[int], datetime]:
+        """Queue many messages, at least one; the places of those that are new, and when they were made.
+
+        Each mail names one of ``commons`` by its ``place``.
+        """
+        rows = self.rows(
+            "queue_messages",
+            {
+                "commons": json.dumps(list(commons)),
+                **columns(MAILS, mails),
+                **columns(RECIPIENTS, recipients),
+            },
+        )
+        return frozenset(rows[0]["places"]), rows[0]["created_at"]
 
     def deliveries_of_keys(self, tenant_id: str, keys: Sequence[str]) -> Mapping[str, Keyed]:
         """Return what each of a caller's idempotency keys made, for those that were used."""

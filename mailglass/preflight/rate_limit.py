@@ -35,13 +35,7 @@ def rate_is_within_limits(message: Message, context: Context) -> None:
         RateLimitError: the same call passes after ``retry_after_ms``.
 
     """
-    if message.send_at is None:
-        takes_now = context.phase is Phase.INTAKE
-    else:
-        takes_now = context.phase is Phase.DISPATCH and context.attempt == 1
-    if message.stream is Stream.TRANSACTIONAL or not takes_now:
-        return
-    if not _is_limited(context.settings):
+    if not takes_tokens(message, context):
         return
     traffic = _traffic(message, context)
     asks = [
@@ -61,6 +55,17 @@ def rate_is_within_limits(message: Message, context: Context) -> None:
             type=kind,
             retry_after_ms=wait_ms,
         )
+
+
+def takes_tokens(message: Message, context: Context) -> bool:
+    """Tell whether the check may take tokens, so that asking it twice would take them twice."""
+    if message.send_at is None:
+        takes_now = context.phase is Phase.INTAKE
+    else:
+        takes_now = context.phase is Phase.DISPATCH and context.attempt == 1
+    if message.stream is Stream.TRANSACTIONAL or not takes_now:
+        return False
+    return _is_limited(context.settings)
 
 
 def _is_limited(settings: Settings) -> bool:

@@ -21,6 +21,7 @@ from math import floor
 from typing import Final, TypeAlias
 
 from mailglass import limits
+from mailglass.address import Address
 from mailglass.headers import (
     check_content_type,
     check_header_name,
@@ -61,6 +62,11 @@ _CALENDAR_METHOD: Final = re.compile(rb"^METHOD:([A-Za-z-]{1,32})\r?$", re.MULTI
 _CALENDAR_HEAD_OCTETS: Final = 4096
 _INVITING: Final = frozenset({"REQUEST", "CANCEL"})
 _SECONDS_KEPT_MAX: Final = 64
+_LINES_KEPT_MAX: Final = 512
+"""Header lines that many mails share, such as From and Auto-Submitted; each is made once."""
+_BOUNDARY_CHARS: Final = 34
+_ODD: Final = re.compile(r"\r\n[\t:\r]|\A[ \t:\r\n]")
+"""Where the laxest reader and we would not agree on a header that has no CR or LF alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +126,7 @@ def build(
     _write_body(out, tree, boundaries)
     out.write(b"\r\n")
     payload = out.getvalue()
-    _guard(payload, [line.partition(":")[0] for line in _unfolded(head)])
+    _guard(payload, head)
     return payload
 
 
@@ -139,7 +145,7 @@ def _lines(head: str) -> list[str]:
 
 
 def _own_headers(message: Message, *, message_id: str, date: datetime) -> Iterator[str]:
-    yield address_header("From", [message.sender])
+    yield _from(message.sender)
     yield address_header("To", message.to)
     if message.cc:
         yield address_header("Cc", message.cc)
@@ -151,6 +157,11 @@ def _own_headers(message: Message, *, message_id: str, date: datetime) -> Iterat
     yield "MIME-Version: 1.0\r\n"
 
 
+@lru_cache(maxsize=_LINES_KEPT_MAX)
+def _from(sender: Address) -> str:
+    return address_header("From", [sender])
+
+
 @lru_cache(maxsize=_SECONDS_KEPT_MAX)
 def _shown(second: int) -> str:
     """Return a moment as RFC 5322 §3.3 writes it; mails of one batch share theirs."""
@@ -160,13 +171,19 @@ def _shown(second: int) -> str:
 def _other_headers(headers: Sequence[tuple[str, str]]) -> Iterator[str]:
     seen = set(_WRITTEN_HERE)
     for name, value in headers:
-        check_header_name(name)
-        check_header_value(value)
-        lower = name.lower()
+        lower, line = _other_header(name, value)
         if lower in seen or lower.startswith("content-"):
             raise refuse("a header is given twice", code="duplicate_header")
         seen.add(lower)
-        yield text_header(name, value)
+        yield line
+
+
+@lru_cache(maxsize=_LINES_KEPT_MAX)
+def _other_header(name: str, value: str) -> tuple[str, str]:
+    """Return the name in lower case and the line; what is the same in many mails is made once."""
+    check_header_name(name)
+    check_header_value(value)
+    return name.lower(), text_header(name, value)
 
 
 def _tree(message: Message) -> _Part:
@@ -202,7 +219,7 @@ def _text(content_type: str, text: str) -> _Leaf:
         raise refuse("a body holds half of a surrogate pair", code="surrogate") from None
     if b"\x00" in raw:
         raise refuse("a body holds a NUL character", code="nul_in_body")
-    if raw.isascii() and max(map(len, raw.split(b"\n"))) <= limits.LINE_OCTETS_MAX:
+    if raw.isascii() and _lines_fit(raw):
         encoding, body = "7bit", raw
     else:
         encoding, body = _encoded(raw)
@@ -218,6 +235,11 @@ def _text(content_type: str, text: str) -> _Leaf:
         is_base64=encoding == "base64",
         may_hold_boundary=encoding == "7bit",
     )
+
+
+def _lines_fit(raw: bytes) -> bool:
+    longest = limits.LINE_OCTETS_MAX
+    return len(raw) <= longest or max(map(len, raw.split(b"\n"))) <= longest
 
 
 def _normalised(text: str) -> str:
@@ -302,13 +324,25 @@ def _branches(tree: _Part) -> Iterator[_Branch]:
 def _part_head(part: _Part, boundaries: dict[str, str]) -> str:
     if isinstance(part, _Leaf):
         return part.head
-    parameters = [("boundary", boundaries[part.kind])]
+    first_type = None
     if part.kind == "related":
         # RFC 2387 §3.1 requires the type of the first part.
         first = part.parts[0]
-        kind = "text/html" if isinstance(first, _Leaf) else f"multipart/{first.kind}"
-        parameters.insert(0, ("type", kind))
-    return parameter_header("Content-Type", f"multipart/{part.kind}", parameters)
+        first_type = "text/html" if isinstance(first, _Leaf) else f"multipart/{first.kind}"
+    before, after = _around_boundary(part.kind, first_type)
+    return f"{before}{boundaries[part.kind]}{after}"
+
+
+@lru_cache(maxsize=_LINES_KEPT_MAX)
+def _around_boundary(kind: str, first_type: str | None) -> tuple[str, str]:
+    """Return a multipart's head before and after its boundary, which is always of one length."""
+    stands_in = "=" * _BOUNDARY_CHARS
+    parameters = [("boundary", stands_in)]
+    if first_type is not None:
+        parameters.insert(0, ("type", first_type))
+    whole = parameter_header("Content-Type", f"multipart/{kind}", parameters)
+    before, _, after = whole.partition(stands_in)
+    return before, after
 
 
 def _write_body(out: io.BytesIO, part: _Part, boundaries: dict[str, str]) -> None:
@@ -344,12 +378,26 @@ def _unfolded(head: str) -> Iterable[str]:
     return head.replace("\r\n ", " ").removesuffix("\r\n").split("\r\n")
 
 
-def _guard(payload: bytes, names: list[str]) -> None:
+def _is_even(head: str) -> bool:
+    """Tell that every reader finds the same headers, each with a name, without reading them all.
+
+    That is so where each CR and each LF is half of a CRLF, and no line begins in a way in which one
+    reader sees a name and another the line before.
+    """
+    pairs = head.count("\r\n")
+    return head.count("\r") == pairs == head.count("\n") and _ODD.search(head) is None
+
+
+def _guard(payload: bytes, meant: str) -> None:
     """Refuse bytes that do not read as what was meant: the last line against a fault of ours."""
-    if header_names(payload) != names or any(not name for name in names):
-        raise refuse("the headers would not read as they were given", code="header_set")
-    head = payload[: payload.find(b"\r\n\r\n")]
-    if max(map(len, head.split(b"\r\n"))) > limits.LINE_OCTETS_MAX:
+    ends = payload.find(b"\r\n\r\n")
+    if not (_is_even(meant) and ends == len(meant.encode()) - 2):
+        names = [line.partition(":")[0] for line in _unfolded(meant)]
+        if header_names(payload) != names or any(not name for name in names):
+            raise refuse("the headers would not read as they were given", code="header_set")
+    head = payload[:ends]
+    longest = limits.LINE_OCTETS_MAX
+    if len(head) > longest and max(map(len, head.split(b"\r\n"))) > longest:
         raise refuse("a header line is longer than 998 octets", code="line_too_long")
     if b"=?" in head:
         shown = decoded_words(head.decode())

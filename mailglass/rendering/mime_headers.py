@@ -65,6 +65,8 @@ def text_header(name: str, value: str) -> str:
 
     """
     if _is_plain(value):
+        if value and len(name) + len(value) + 2 <= LINE_CHARS_GOAL:
+            return f"{name}: {value}\r\n"
         return fold(name, value.split(" "))
     if name.lower() in STRUCTURED_NAMES:
         raise refuse("a structured header is not plain ASCII words", code="structured_header")

@@ -99,6 +99,8 @@ def report(  # noqa: PLR0913 - the closed list of fields, each of them optional
     error_type: str | None = None,
 ) -> None:
     """Write one record and count it; the fields are its ``extra`` too, for handlers that write JSON."""
+    if not (observers() or logger.isEnabledFor(level)):
+        return
     known = known_fields(
         {
             "tenant_id": tenant_id,

@@ -28,11 +28,12 @@ class SpanName(StrEnum):
 class Span:
     """One step on its way; what is noted on it is told at its end."""
 
-    __slots__ = ("_fields", "_is_dropped")
+    __slots__ = ("_fields", "_is_dropped", "_is_unheard")
 
     def __init__(self) -> None:
         self._fields: dict[str, Value] = {}
         self._is_dropped = False
+        self._is_unheard = not (observers() or logger.isEnabledFor(logging.DEBUG))
 
     def note(  # noqa: PLR0913 - the closed list of fields, each of them optional
         self,
@@ -47,6 +48,8 @@ class Span:
         count: int | None = None,
     ) -> None:
         """Add fields; ``count`` is how many messages the step was about."""
+        if self._is_unheard:
+            return
         self._fields |= known_fields(
             {
                 "tenant_id": tenant_id,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from mailglass.app import Mailglass
-from mailglass.delivery.dispatch import Attempt, released
+from mailglass.delivery.settling import Attempt, released
 from mailglass.ledger.faults import DatabaseAwayError
 from mailglass.ledger.rows import Claim
 from mailglass.message import Stream

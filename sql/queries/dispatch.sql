@@ -1,11 +1,29 @@
 -- name: queue_message
 -- Stores the message, its deliveries and each delivery's first event, or nothing at all when the
--- idempotency key is taken. One row a delivery comes back, as it is now, in the order of the recipients.
-with key_taken as (
+-- idempotency key is taken, or a refusal holds for one of the values asked (as matching_suppressions has
+-- it). One row a delivery comes back, as it is now, in the order of the recipients.
+with refusal as (
+    select
+    from (select distinct u.value from jsonb_array_elements_text(%(asked)s::jsonb) as u (value)) v
+    cross join lateral (
+        select
+        from mailglass.suppressions s
+        where s.tenant_id = %(tenant_id)s::text
+          and s.value = v.value
+          and (s.stream is null or s.stream = %(stream)s::text)
+          and (s.expires_at is null or s.expires_at > clock_timestamp())
+          and s.removed_at is null
+        offset 0
+    ) f
+    union all
+    select
+    from mailglass.erasure_marks k
+    where k.tenant_id = %(tenant_id)s::text and not jsonb_exists(%(asked)s::jsonb, k.mark)
+), key_taken as (
     insert into mailglass.event_keys (tenant_id, scope, key, subject_id, content_sha256)
     select %(tenant_id)s::text, 'deliver', %(idempotency_key)s::text, %(message_id)s::uuid,
            %(content_sha256)s::bytea
-    where %(idempotency_key)s::text is not null
+    where %(idempotency_key)s::text is not null and not exists (select from refusal)
     on conflict do nothing
     returning subject_id
 ), message as (
@@ -22,12 +40,18 @@ with key_taken as (
                + make_interval(secs => %(expires_after_s)s::double precision)),
            %(on_unknown)s::text,
            %(ordering_key)s::text, %(adapter_ref)s::text, %(idempotency_key)s::text, %(trace_id)s::text
-    where %(idempotency_key)s::text is null or exists (select from key_taken)
+    where (%(idempotency_key)s::text is null or exists (select from key_taken))
+      and not exists (select from refusal)
     returning id, run_at
 ), recipient as (
-    select r.*, mailglass.genesis_hash(r.id) as genesis
+    select r.*, mailglass.genesis_hash(r.id) as genesis,
+           jsonb_build_object('stream', %(stream)s::text, 'mailable', %(mailable)s::text,
+               'bytes', %(payload_bytes)s::integer, 'sha256', encode(%(payload_sha256)s::bytea, 'hex'),
+               'kind', r.kind)
+               || case when %(code)s::text is null then '{}'
+                      else jsonb_build_object('reason', %(code)s::text) end as event_payload
     from jsonb_to_recordset(%(recipients)s::jsonb)
-        as r (id uuid, kind text, position smallint, address text, address_key text, event_payload jsonb)
+        as r (id uuid, kind text, position smallint, address text, address_key text)
 ), delivery as (
     insert into mailglass.deliveries (
         id, message_id, tenant_id, kind, position, address, address_key, state, seq, prior_hash, chain_hash,
@@ -386,21 +410,32 @@ order by m.tenant_id, m.ordering_key, m.run_at, m.id
 limit %(limit)s::integer;
 
 -- name: queue_messages
--- Queues many messages at once, in the order given: what queue_message does, for each of them. The
--- first delivery of each message that is new comes back, with what only the database knows of it; one
--- whose key is taken is left out.
-with asked as (
-    select m.*, p.payload
-    from jsonb_to_recordset(%(messages)s::jsonb) as m (
-        place bigint, message_id uuid, tenant_id text, stream text, mailable text, authenticates boolean,
-        mail_from text, payload_sha256 text, payload_bytes integer, rfc_message_id text, settings jsonb,
-        state text, event_type text, code text, run_at timestamptz, expires_at timestamptz,
-        expires_after_s double precision, on_unknown text, ordering_key text, adapter_ref text,
-        idempotency_key text, content_sha256 text, trace_id text, recipients jsonb)
-    join unnest(%(payloads)b::bytea[]) with ordinality as p (payload, place) on p.place = m.place
+-- Queues many messages at once, in the order given: what queue_message does, for each of them. What
+-- several have in common is given once. One row comes back: the places of the messages that are new,
+-- counted from 1, and the moment at which they were made; one whose key is taken is left out.
+with common as materialized (
+    select c.*, c.settings::jsonb as settings_document
+    from jsonb_to_recordset(%(commons)s::jsonb) as c (
+        place integer, tenant_id text, stream text, mailable text, authenticates boolean, mail_from text,
+        settings text, state text, event_type text, code text, expires_after_s double precision,
+        on_unknown text, adapter_ref text)
+), asked as (
+    select m.message_id, m.payload, m.payload_sha256, m.payload_bytes, m.rfc_message_id, m.run_at, m.expires_at,
+           m.ordering_key, m.idempotency_key, m.content_sha256, m.place, c.tenant_id, c.stream, c.mailable,
+           c.authenticates, c.mail_from, c.settings_document, c.state, c.event_type, c.code, c.expires_after_s,
+           c.on_unknown, c.adapter_ref
+    from unnest(
+        %(message_ids)b::uuid[], %(in_common)b::integer[], %(payloads)b::bytea[], %(payload_sha256s)b::bytea[],
+        %(payload_sizes)b::integer[], %(rfc_message_ids)b::text[], %(run_ats)b::timestamptz[],
+        %(expires_ats)b::timestamptz[], %(ordering_keys)b::text[], %(idempotency_keys)b::text[],
+        %(content_sha256s)b::bytea[]
+    ) with ordinality as m (
+        message_id, in_common, payload, payload_sha256, payload_bytes, rfc_message_id, run_at, expires_at,
+        ordering_key, idempotency_key, content_sha256, place)
+    join common c on c.place = m.in_common
 ), key_taken as (
     insert into mailglass.event_keys (tenant_id, scope, key, subject_id, content_sha256)
-    select a.tenant_id, 'deliver', a.idempotency_key, a.message_id, decode(a.content_sha256, 'hex')
+    select a.tenant_id, 'deliver', a.idempotency_key, a.message_id, a.content_sha256
     from asked a
     where a.idempotency_key is not null
     order by a.tenant_id, a.idempotency_key, a.place
@@ -414,38 +449,42 @@ with asked as (
     insert into mailglass.messages (
         id, tenant_id, stream, mailable, authenticates, mail_from, payload, payload_sha256, payload_bytes,
         rfc_message_id, settings, state, run_at, expires_at, on_unknown, ordering_key, adapter_ref,
-        idempotency_key, trace_id
+        idempotency_key
     )
     select f.message_id, f.tenant_id, f.stream, f.mailable, f.authenticates, f.mail_from, f.payload,
-           decode(f.payload_sha256, 'hex'), f.payload_bytes, f.rfc_message_id, f.settings, f.state,
+           f.payload_sha256, f.payload_bytes, f.rfc_message_id, f.settings_document, f.state,
            coalesce(f.run_at, now()),
            coalesce(f.expires_at, coalesce(f.run_at, now()) + make_interval(secs => f.expires_after_s)),
-           f.on_unknown, f.ordering_key, f.adapter_ref, f.idempotency_key, f.trace_id
+           f.on_unknown, f.ordering_key, f.adapter_ref, f.idempotency_key
     from fresh f
-    returning id, run_at
 ), recipient as (
-    select f.message_id, f.tenant_id, f.state, f.event_type, f.code, f.trace_id, r.*,
-           mailglass.genesis_hash(r.id) as genesis
+    select f.message_id, f.tenant_id, f.state, f.event_type, f.code, r.id, r.kind, r.position, r.address,
+           r.address_key, mailglass.genesis_hash(r.id) as genesis,
+           jsonb_build_object('stream', f.stream, 'mailable', f.mailable, 'bytes', f.payload_bytes,
+               'sha256', encode(f.payload_sha256, 'hex'), 'kind', r.kind)
+               || case when f.code is null then '{}' else jsonb_build_object('reason', f.code) end
+               as event_payload
     from fresh f
-    cross join jsonb_to_recordset(f.recipients)
-        as r (id uuid, kind text, position smallint, address text, address_key text, event_payload jsonb)
+    join unnest(
+        %(places)b::integer[], %(delivery_ids)b::uuid[], %(kinds)b::text[], %(positions)b::integer[],
+        %(addresses)b::text[], %(address_keys)b::text[]
+    ) as r (place, id, kind, position, address, address_key) on r.place = f.place
 ), delivery as (
     insert into mailglass.deliveries (
         id, message_id, tenant_id, kind, position, address, address_key, state, seq, prior_hash, chain_hash,
         code
     )
-    select r.id, message.id, r.tenant_id, r.kind, r.position, r.address, r.address_key, r.state, 1, r.genesis,
+    select r.id, r.message_id, r.tenant_id, r.kind, r.position, r.address, r.address_key, r.state, 1, r.genesis,
            mailglass.event_hash(r.tenant_id, r.id, 1, r.event_type, now(), now(), null, r.event_payload, null,
-               r.trace_id, r.genesis),
+               null, r.genesis),
            r.code
-    from recipient r join message on message.id = r.message_id
-    returning id, message_id, position, prior_hash, chain_hash, created_at
+    from recipient r
+    returning id, prior_hash, chain_hash
 ), event as (
     insert into mailglass.events (
-        tenant_id, delivery_id, seq, type, occurred_at, recorded_at, payload, trace_id, prev_hash, hash
+        tenant_id, delivery_id, seq, type, occurred_at, recorded_at, payload, prev_hash, hash
     )
-    select r.tenant_id, d.id, 1, r.event_type, now(), now(), r.event_payload, r.trace_id, d.prior_hash,
-           d.chain_hash
+    select r.tenant_id, d.id, 1, r.event_type, now(), now(), r.event_payload, d.prior_hash, d.chain_hash
     from delivery d join recipient r on r.id = d.id
 )
-select message_id, run_at, created_at from delivery join message on message.id = message_id where position = 0;
+select coalesce(array_agg(f.place::integer), '{}') as places, now() as created_at from fresh f;

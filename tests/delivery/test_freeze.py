@@ -93,3 +93,45 @@ def test_another_template_or_option_is_another_mail() -> None:
         note(envelope_sender="bounces@mail.example"),
     ]
     assert len({content_sha256(one) for one in mails}) == len(mails)
+
+
+@pytest.mark.parametrize(
+    "difference",
+    [
+        {"stream": "operational"},
+        {"tags": ["order"]},
+        {"metadata": {"order": "7"}},
+        {"tracking": Tracking(opens=True)},
+        {"tracking": Tracking(opens=None)},
+        {"locale": "de"},
+        {"unsubscribe": True},
+        {"mailable": "shop.Order"},
+        {"authenticates": True},
+        {"sender": "help@shop.example"},
+        {"envelope_sender": "bounces@shop.example"},
+        {"on_unknown": "park"},
+        {"send_at": NOW},
+        {"provider_options": {"pool": "a"}},
+    ],
+    ids=lambda one: next(iter(one)),
+)
+def test_what_is_kept_of_one_mail_is_not_told_of_another(difference: dict[str, Any]) -> None:
+    """Mails that differ in one thing are stored differently, whichever was frozen first."""
+
+    def stored(message: Message) -> dict[str, Any]:
+        found = dict(freeze(message, tenant_id="t", adapter_ref="a", now=NOW).parameters)
+        own = ("message_id", "rfc_message_id", "recipients", "payload", "payload_sha256")
+        return {name: value for name, value in found.items() if name not in {*own, "payload_bytes"}}
+
+    plain, other = note(), note(**difference)
+    first, second = stored(plain), stored(other)
+    assert first != second
+    assert (stored(plain), stored(other)) == (first, second)
+
+
+def test_content_is_hashed_for_the_key_that_is_compared_by_it() -> None:
+    """A mail without an idempotency key is compared with nothing."""
+    keyed = note(idempotency_key="k")
+    frozen = freeze(keyed, tenant_id="t", adapter_ref="a", now=NOW)
+    assert frozen.content_sha256 == content_sha256(keyed)
+    assert freeze(note(), tenant_id="t", adapter_ref="a", now=NOW).content_sha256 is None

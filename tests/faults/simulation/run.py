@@ -15,10 +15,11 @@ import pytest
 
 from mailglass.address import parse_address
 from mailglass.deliveries import DispatchState
-from mailglass.delivery import dispatch, sweep
-from mailglass.delivery.dispatch import Attempt, Dispatcher
+from mailglass.delivery import dispatch, settling, sweep
+from mailglass.delivery.dispatch import Dispatcher
 from mailglass.delivery.freeze import freeze
 from mailglass.delivery.record import REPORTED
+from mailglass.delivery.settling import Attempt
 from mailglass.delivery.sweep import Sweeper
 from mailglass.envelope import Verdict
 from mailglass.errors import FailureClass
@@ -364,8 +365,9 @@ def _tokens_are_in_order(one: ModelDelivery) -> None:
 def virtual(world: World) -> Iterator[None]:
     """Give the product the simulation's clock and take its log away."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dispatch, "boot_seconds", world.clock)
-        patch.setattr(dispatch, "report", _silent)
+        for module in (dispatch, settling):
+            patch.setattr(module, "boot_seconds", world.clock)
+            patch.setattr(module, "report", _silent)
         patch.setattr(sweep, "report", _silent)
         patch.setattr(dispatch, "as_checked", _as_checked)
         yield
