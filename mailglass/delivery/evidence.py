@@ -17,15 +17,17 @@ _WINDOW_MARGIN: Final = 0.9
 def left_out(store: Store, claim: Claim, window_s: float | None) -> tuple[Verdict, ...]:
     """Return a verdict for each recipient to whom nothing may be sent now, ``unknown`` all of them.
 
-    A first attempt leaves out nobody, without asking. ``window_s`` is how long the adapter's provider
-    honours our key. What was reported the sweep settles as sent; what was put back for its key, and
-    then waited longer than the window, is unknown again: the provider would take it once more.
+    A first attempt leaves out nobody, without asking, unless somebody was reported on already: then a
+    database was set back to a backup. ``window_s`` is how long the adapter's provider honours our key.
+    What was reported the sweep settles as sent; what was put back for its key, and then waited longer
+    than the window, is unknown again: the provider would take it once more.
 
     Raises:
         psycopg.OperationalError: the database cannot be asked.
 
     """
-    if claim.routing is Routing.FREE and claim.attempt == 1:
+    is_first = claim.routing is Routing.FREE and claim.attempt == 1
+    if is_first and not any(one.get("is_reported") for one in claim.recipients):
         return ()
     codes = {one.delivery_id: _code(one, window_s) for one in evidence_of(store, claim)}
     return tuple(

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Final, TypeVar
 
 import psycopg
+from psycopg import errors
 
 from mailglass.errors import (
     ConfigError,
@@ -23,6 +24,11 @@ DatabaseAwayError = psycopg.OperationalError
 
 WRITES_MAX: Final = 3
 """How often something is written before a cut connection is told."""
+REPEATS_MAX: Final = 3
+"""How often a statement is run again that Postgres rolled back for the sake of another one."""
+
+ROLLED_BACK: Final = (errors.SerializationFailure, errors.DeadlockDetected)
+READ_ONLY: Final = "25006"
 
 LEDGER_CHANGE: Final = "45A01"
 LEDGER_DDL: Final = "45A02"
@@ -49,13 +55,30 @@ def persistently(write: Callable[[], _Answer]) -> _Answer:
     return write()
 
 
+def repeatedly(run: Callable[[], _Answer]) -> _Answer:
+    """Run one statement, a transaction of its own, again where it met another and was rolled back whole.
+
+    Raises:
+        psycopg.OperationalError: ``ROLLED_BACK``, it met others ``REPEATS_MAX`` times more.
+
+    """
+    for _ in range(REPEATS_MAX):
+        try:
+            return run()
+        except ROLLED_BACK:
+            continue
+    return run()
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Raise our own errors in place of psycopg's where the SQLSTATE is one of ours.
 
-    Everything else passes as it is: a database that is down is psycopg's OperationalError.
+    Everything else passes as it is: a database that is down is psycopg's OperationalError. One that
+    lets only read, as after a fail-over, is as good as down.
 
     Raises:
+        psycopg.OperationalError: for a database that takes no writes now.
         EventLedgerImmutableError: for an UPDATE, DELETE, TRUNCATE or DDL command on the ledger.
         SendError: ``invalid_transition`` for a step that the dispatch machine does not have.
         ConfigError: ``missing`` for a database that is not migrated.
@@ -64,6 +87,8 @@ def translated() -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
+        if error.sqlstate == READ_ONLY:
+            raise DatabaseAwayError("the database takes no writes now") from error
         ours = translate(error)
         if ours is None:
             raise

@@ -11,7 +11,7 @@ from typing import Final
 import psycopg
 from psycopg.rows import DictRow
 
-from mailglass.ledger.faults import translated
+from mailglass.ledger.faults import repeatedly, translated
 from mailglass.ledger.pool import Connection, Pool
 
 _KEY_BITS: Final = 63
@@ -36,6 +36,8 @@ class OwnerSession:
     def rows(self, statement: bytes, parameters: Mapping[str, object]) -> list[DictRow]:
         """Run a statement with ``owner_key`` among its parameters, one at a time.
 
+        The answer comes in binary: as text, the payloads in it would take twice the memory.
+
         Raises:
             psycopg.OperationalError: the database cannot be reached, or the session was cut; the next
                 call opens another one.
@@ -45,9 +47,10 @@ class OwnerSession:
         with self._lock, translated():
             connection = self._opened()
             try:
-                return connection.execute(
-                    statement, dict(parameters) | {"owner_key": self._key}
-                ).fetchall()
+                asked = dict(parameters) | {"owner_key": self._key}
+                return repeatedly(
+                    lambda: connection.execute(statement, asked, binary=True).fetchall()
+                )
             except psycopg.OperationalError:
                 if connection.broken:
                     self._connection = None

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Self
+from typing import Final, Self
 from uuid import UUID
 
 from psycopg.errors import UniqueViolation
@@ -18,6 +18,7 @@ from mailglass.errors import Json
 from mailglass.events import Event
 from mailglass.ledger.columns import MAILS, RECIPIENTS, MailRow, RecipientRow, columns
 from mailglass.ledger.doorbell import Doorbell
+from mailglass.ledger.faults import repeatedly
 from mailglass.ledger.owner import OwnerSession
 from mailglass.ledger.pool import Connection, Pool
 from mailglass.ledger.rows import (
@@ -38,6 +39,9 @@ from mailglass.message import Stream
 from mailglass.suppression import Suppression, unknown_erasure_key
 
 Parameters = Mapping[str, object]
+
+CLAIM_BYTES_MAX: Final = 16 * 1_048_576
+"""Payloads in one claim, but for the first: a claim that does not fit the memory is lost with its mail."""
 
 
 class Store:
@@ -84,7 +88,7 @@ class Store:
     def rows(self, name: str, parameters: Parameters) -> list[DictRow]:
         """Run one named query; for the stores of single subjects beside this one."""
         with self.connection() as connection:
-            return connection.execute(query(name), parameters).fetchall()
+            return repeatedly(lambda: connection.execute(query(name), parameters).fetchall())
 
     def queue_message(self, parameters: Parameters) -> tuple[Delivery, ...]:
         """Queue a message; its deliveries, or none when its idempotency key is taken."""
@@ -148,7 +152,10 @@ class Store:
     def claim_due(
         self, stream: Stream, *, limit: int, lease_s: float, wait_s: float = 0.0
     ) -> tuple[Claim, ...]:
-        """Claim up to ``limit`` due messages of a stream that need no order, the longest waiting first."""
+        """Claim up to ``limit`` due messages of a stream that need no order, the longest waiting first.
+
+        Of large ones it claims fewer: what comes back has to fit the memory.
+        """
         asked: dict[str, object] = {
             "tenant_id": None,
             "message_ids": [],
@@ -159,7 +166,8 @@ class Store:
 
     def _claims(self, parameters: Parameters) -> tuple[Claim, ...]:
         taken_at = boot_seconds()
-        rows = self._owner.rows(query("claim_messages").encode(), parameters)
+        asked = dict(parameters) | {"bytes_max": CLAIM_BYTES_MAX}
+        rows = self._owner.rows(query("claim_messages").encode(), asked)
         return tuple(parse_claim(row, taken_at) for row in rows)
 
     def finalize_attempts(

@@ -89,9 +89,9 @@ where k.tenant_id = %(tenant_id)s::text and k.scope = 'deliver' and k.key = any 
 
 -- name: claim_messages
 -- Takes due messages for one attempt each: those named by their ids, and up to a number of one stream
--- that need no order. The fencing token goes up, the lease starts, and each delivery still to be served
--- gets its attempt_started event. No row for a message: somebody else has it, it is not due, it is
--- settled, or its time is over.
+-- that need no order, fewer where their payloads come to more than so many bytes. The fencing token goes
+-- up, the lease starts, and each delivery still to be served gets its attempt_started event. No row for a
+-- message: somebody else has it, it is not due, it is settled, or its time is over.
 with named as (
     select m.id
     from mailglass.messages m
@@ -106,7 +106,7 @@ with named as (
             and o.state = 'queued' and not o.held and (o.run_at, o.id) < (m.run_at, m.id)))
     for update skip locked
 ), waiting as (
-    select m.id
+    select m.id, m.run_at, m.payload_bytes
     from mailglass.messages m
     where m.state = 'queued' and not m.held
       and m.stream = %(stream)s::text
@@ -116,6 +116,12 @@ with named as (
     order by m.run_at, m.id
     limit %(limit)s::integer
     for update skip locked
+), fitting as (
+    select w.id
+    from (select waiting.id, sum(waiting.payload_bytes) over (order by waiting.run_at, waiting.id)
+                 - waiting.payload_bytes as bytes_before
+          from waiting) w
+    where w.bytes_before < %(bytes_max)s::bigint
 ), claimed as (
     update mailglass.messages m
     set state = 'sending',
@@ -128,7 +134,7 @@ with named as (
         owner_key = %(owner_key)s::bigint,
         owner_server_start = pg_postmaster_start_time(),
         updated_at = now()
-    where m.id = any (array(select named.id from named union all select waiting.id from waiting))
+    where m.id = any (array(select named.id from named union all select fitting.id from fitting))
     returning m.*
 ), taken as materialized (
     -- Without the payloads: where statistics are old, this is read once for each delivery.
@@ -157,7 +163,8 @@ with named as (
 ), recipient as (
     select s.message_id,
            jsonb_agg(jsonb_build_object('delivery_id', s.id, 'kind', s.kind, 'address', s.address::text,
-                     'address_key', s.address_key) order by s.position) as recipients
+                     'address_key', s.address_key, 'is_reported', s.outcome_rank >= 10)
+               order by s.position) as recipients
     from started s
     group by s.message_id
 )
@@ -327,7 +334,8 @@ limit %(limit)s::integer;
 -- name: unknown_messages
 -- Unknown messages, but for those that a provider has reported on since, with what the rule for them
 -- asks: how long ago the first attempt was, how long nothing has been learnt, and how many attempts
--- ended with nobody left to tell.
+-- ended with nobody left to tell. Whichever of them, as by lot: most wait for evidence for days, and
+-- the oldest of them would keep every other from being looked at.
 select m.id, m.tenant_id, m.token, m.adapter_ref,
        extract(epoch from clock_timestamp() - m.updated_at)::double precision as unknown_for_s,
        extract(epoch from clock_timestamp() - u.first_attempt_at)::double precision as tried_for_s,
@@ -345,7 +353,17 @@ select m.id, m.tenant_id, m.token, m.adapter_ref,
        -- Of each recipient the attempt wrote itself that it does not know, or its owner was seen to be
        -- gone: since that event, and not before, nobody can be sending to anybody any more.
        u.is_over as is_attempt_over
-from mailglass.messages m
+from (
+    select w.id, w.tenant_id, w.token, w.adapter_ref, w.updated_at, w.expires_at, w.on_unknown, w.lease_until,
+           w.owner_key, w.owner_server_start
+    from mailglass.messages w
+    where w.state = 'unknown'
+      and not exists (
+          select from mailglass.deliveries d
+          where d.message_id = w.id and d.state = 'unknown' and d.outcome_rank >= 10)
+    order by random()
+    limit %(limit)s::integer
+) m
 cross join lateral (
     select min(o.first_attempt_at) as first_attempt_at, max(o.abandoned) as abandoned,
            coalesce(bool_and(o.ended_seq > o.started_seq), false) as is_over
@@ -360,13 +378,7 @@ cross join lateral (
         where d.message_id = m.id and d.state = 'unknown'
         group by d.id
     ) o
-) u
-where m.state = 'unknown'
-  and not exists (
-      select from mailglass.deliveries d
-      where d.message_id = m.id and d.state = 'unknown' and d.outcome_rank >= 10)
-order by m.updated_at
-limit %(limit)s::integer;
+) u;
 
 -- name: reported_messages
 -- Messages with a delivery that is unknown to us though a provider has reported on it.

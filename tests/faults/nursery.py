@@ -38,7 +38,8 @@ class WorkerPlan:
     """What a worker works with; its waits are short, so that a minute shows what else takes hours.
 
     ``lease_s`` is what the adapter asks for, ``claim_wait_s`` what a claim may wait before it. A
-    search is believed ``search_lag_s`` after the lease; None where the sink is not asked.
+    search is believed ``search_lag_s`` after the lease; None where the sink is not asked. What is said
+    of memory and files is for the children of ``scarce``.
     """
 
     database_url: str
@@ -56,6 +57,8 @@ class WorkerPlan:
     abandoned_max: int = 1_000_000
     crash_at: str | None = None
     on_unknown: str = "park"
+    memory_more_bytes: int | None = None
+    files_max: int | None = None
 
 
 def desk(plan: WorkerPlan) -> Mailglass:
@@ -71,6 +74,7 @@ def desk(plan: WorkerPlan) -> Mailglass:
         database_role=plan.role,
         retry_base_s=0.05,
         retry_cap_s=0.2,
+        breaker={"wait_s": 0.3, "wait_s_max": 0.5},
         attempts_max=100,
         enable_real_network=True,  # the sink is an adapter that nothing is known of
         rate_limit_per_domain=None,

@@ -53,6 +53,11 @@ def _reported(mail: Mailglass, key: str, delivery: Delivery) -> None:
     )
 
 
+def _sent_and_reported(mail: Mailglass, key: str, delivery: Delivery) -> None:
+    if mail.dispatch(delivery.id).state is DispatchState.SENT:  # no provider reports on any other
+        _reported(mail, key, delivery)
+
+
 def _swept(mail: Mailglass, _key: str, delivery: Delivery) -> None:
     mail.dispatcher.claim(delivery.tenant_id, delivery.message_id)
     mail.sweep()
@@ -65,7 +70,7 @@ VERBS: Final[dict[str, Verb]] = {
     "dispatch": lambda mail, _key, one: mail.dispatch(one.id),
     "hold": lambda mail, _key, one: mail.outbox.hold(one.id, actor="zoe"),
     "sweep": _swept,
-    "record": _reported,
+    "record": _sent_and_reported,
 }
 
 

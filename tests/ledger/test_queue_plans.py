@@ -71,6 +71,7 @@ def _claim(limit: int) -> dict[str, object]:
         "lease_s": 30.0,
         "wait_s": 0.0,
         "owner_key": None,
+        "bytes_max": 1_000_000,
     }
 
 

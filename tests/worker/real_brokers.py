@@ -167,6 +167,21 @@ def test_doubled_messages_send_each_mail_once(
             _each_once(mail, tmp_path, 50)
 
 
+def test_messages_in_another_order_send_each_mail_once(
+    database_url: str, broker_url: str, broker: dramatiq.Broker, tmp_path: Path
+) -> None:
+    """F12: the last doorbell first, each id alone, among those of mails that nobody has."""
+    with front_desk(database_url, enqueue=lambda _ids: None) as mail:
+        ids = [mail.deliver_later(one).message_id for one in _mails(30)]
+        strangers = [UUID(int=number) for number in range(1, 11)]
+        for one in reversed([*ids, *strangers, *ids]):
+            for notice in notices("default", [one]):
+                broker.enqueue(notice)
+        with _worker("worker", url=database_url, broker_url=broker_url,
+                     folder=tmp_path):  # fmt: skip
+            _each_once(mail, tmp_path, 30)
+
+
 def test_a_flushed_broker_loses_no_mail(
     database_url: str, broker_url: str, broker: dramatiq.Broker, tmp_path: Path
 ) -> None:
