@@ -291,7 +291,7 @@ create table mailglass.messages (
     constraint messages_stream_check CHECK ((stream = ANY (ARRAY['transactional'::text, 'operational'::text, 'bulk'::text]))),
     constraint messages_tenant_id_check CHECK ((tenant_id <> ''::text)),
     constraint messages_pkey PRIMARY KEY (id)
-) with ['fillfactor=85'];
+) with ['fillfactor=50'];
 alter table mailglass.messages owner to mailglass_owner;
 CREATE INDEX messages_behind_breakers ON mailglass.messages USING btree (tenant_id, waits_for) WHERE ((waits_for IS NOT NULL) AND (state = 'queued'::text));
 CREATE INDEX messages_by_tenant ON mailglass.messages USING btree (tenant_id, id);

@@ -84,7 +84,10 @@ create table mailglass.messages (
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     check (state <> 'sending' or (lease_until is not null and token > 0))
-) with (fillfactor = 85);
+) with (fillfactor = 50);
+
+-- A message is written twice more, when it is claimed and when it is settled; on its own page that costs
+-- two thirds of the log that a move to another page costs, and the table ends up smaller.
 
 comment on column mailglass.messages.payload is
     'The frozen MIME bytes, the same at every attempt; null once scrubbed. Size and hash stay.';
