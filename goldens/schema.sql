@@ -240,6 +240,7 @@ create table mailglass.limit_states (
     key text not null,
     full_at timestamp with time zone not null default '1970-01-01 00:00:00+00'::timestamp with time zone,
     planned timestamp with time zone[] not null default '{"1970-01-01 00:00:00+00","1970-01-01 00:00:00+00","1970-01-01 00:00:00+00"}'::timestamp with time zone[],
+    awaited timestamp with time zone not null default '1970-01-01 00:00:00+00'::timestamp with time zone,
     day date not null default '-infinity'::date,
     used bigint not null default 0,
     constraint limit_states_name_check CHECK ((name <> ''::text)),
@@ -530,7 +531,7 @@ create function mailglass.suppression_takes(held mailglass.suppressions, given m
     owner mailglass_owner -- body sha256 e264850ab1c36123a6848484edeedc2e54e64ccafac591ee4c680ba8480b5fb9
 create function mailglass.take_passes(buckets jsonb, items jsonb, hold_s double precision, plans boolean, asked_at timestamp with time zone) returns TABLE(place integer, is_taken boolean, wait_us bigint, blocker text)
     plpgsql volatile parallel u set search_path=pg_catalog
-    owner mailglass_owner -- body sha256 7bf9b50bfb77c2b0ecc37663d7098a16cef6a87f68deebf5497a83e824b82409
+    owner mailglass_owner -- body sha256 8ebcc4a57850fedbd04ed211bb8d0686f724f9bfa5ea895f620e6c86f7cec44a
 create function mailglass_guard.refuse_ledger_ddl() returns event_trigger
     plpgsql volatile parallel u set search_path=pg_catalog
     owner CURRENT_USER -- body sha256 8c0937115d348b19bf630fd4355daf6af2da191d0a83846e9f3208680a13254b

@@ -281,10 +281,10 @@ class Settings(AdapterSetting, BaseSettings):
     default_tenant: Text | None = "default"
     """Used where no tenant is set; None, in code, makes every call without one a TenancyError."""
 
-    rate_limit_per_domain: RateLimit | None = RateLimit(capacity=100, per_s=100 / 60)
+    rate_limit_per_domain: RateLimit | None = None
     rate_limit_per_tenant: RateLimit | None = None
     rate_limit_per_stream: RateLimit | None = None
-    """Buckets for what callers ask for; transactional mail passes all three."""
+    """Refuse callers what is beyond them; transactional mail passes all three. ``limits`` lets mail wait."""
     limits: tuple[Limit, ...] = ()
     """What leaves, by recipient domain, sender domain, tenant, stream and provider; shared by all workers."""
     limits_redis_url: Secret | None = None

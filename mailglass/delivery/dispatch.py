@@ -8,18 +8,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
-from typing import Final, TypeAlias
+from typing import Final
 from uuid import UUID
 
 from mailglass.adapters import Adapter
 from mailglass.address import parse_address
 from mailglass.clock import boot_seconds
-from mailglass.delivery.batch import known_suppressions
 from mailglass.delivery.call import call, same_for_all, verdict_of_refusal
 from mailglass.delivery.evidence import left_out
-from mailglass.delivery.gate import FREE, Gate, Pass, put_off
+from mailglass.delivery.gate import FREE, Gate, Pass, unknown_turn
 from mailglass.delivery.outcome import Jitter
 from mailglass.delivery.redirect import Redirect
+from mailglass.delivery.refusals import Refusals, refusals_of, untouched
 from mailglass.delivery.routing import Choice, Router
 from mailglass.delivery.settling import Attempt, released, report_settled, row_of
 from mailglass.delivery.steering import (
@@ -32,6 +32,7 @@ from mailglass.delivery.steering import (
     written,
 )
 from mailglass.delivery.thaw import as_checked
+from mailglass.delivery.tokens import TokensLater
 from mailglass.envelope import Verdict
 from mailglass.errors import (
     ConfigError,
@@ -50,19 +51,13 @@ from mailglass.message import Stream
 from mailglass.preflight import Check, Context, Phase, run
 from mailglass.preflight.suppression import erasure_key_of
 from mailglass.settings import Settings
-from mailglass.suppression import Suppression, SuppressionReason, SuppressionScope, asked_values
+from mailglass.suppression import Suppression, SuppressionReason, SuppressionScope
 from mailglass.telemetry import Signal, SpanName, report, span
 
 CLAIM_WAIT_S_MAX: Final = 30.0
 """How long a claim may wait for its turn; the lease holds that much more than the adapter needs."""
 _FRESH_S: Final = 1.0
 """How long an answer about suppressions may be old when the bytes leave."""
-_LIMITS_AWAY_S: Final = 1.0
-"""How long a mail waits when nobody can tell whether its turn has come."""
-
-
-Refusals: TypeAlias = Callable[[Sequence[str], Stream], Sequence[Suppression]]
-"""Returns the refusals that hold for any of the address keys and domains on a stream."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,21 +122,21 @@ class Dispatcher:
 
     def suppressions_of(self, claims: Sequence[Claim]) -> Mapping[str, Refusals]:
         """Ask for the refusals that touch any of the claims, once a tenant and stream."""
-        erasure_key = erasure_key_of(self.settings)
-        asked: dict[str, dict[Stream, set[str]]] = {}
-        for claim in claims:
-            values = asked.setdefault(claim.tenant_id, {}).setdefault(claim.stream, set())
-            keys = [row["address_key"] for row in claim.recipients]
-            values |= asked_values(keys, tenant_id=claim.tenant_id, erasure_key=erasure_key)
-        return {
-            tenant_id: known_suppressions(self.store, tenant_id, of_streams)
-            for tenant_id, of_streams in asked.items()
-        }
+        return refusals_of(self.store, claims, erasure_key=erasure_key_of(self.settings))
 
-    def passes_of(self, claims: Sequence[Claim]) -> Mapping[UUID, Pass]:
-        """Ask for the claims' turns, all in one statement; what is left out asks when it is tried."""
+    def passes_of(
+        self, claims: Sequence[Claim], known: Mapping[str, Refusals] | None = None
+    ) -> Mapping[UUID, Pass]:
+        """Ask for the claims' turns, all in one statement; what is left out asks when it is tried.
+
+        With ``known``, by tenant, so is what a suppression touches: it may use up nothing.
+        """
+        if self.gate is None:
+            return MappingProxyType({})
+        if known is not None and self.gate.limits:
+            claims = untouched(claims, known, erasure_key=erasure_key_of(self.settings))
         try:
-            return MappingProxyType({}) if self.gate is None else self.gate.passes_of(claims)
+            return self.gate.passes_of(claims)
         except DatabaseAwayError:
             return MappingProxyType({})
 
@@ -162,7 +157,7 @@ class Dispatcher:
         try:
             unsure = self._left_out(claim)
         except DatabaseAwayError as error:
-            return released(claim, "database_away", due_at=_unknown_turn(claim, error).at)
+            return released(claim, "database_away", due_at=unknown_turn(claim, error).at)
         if not unsure:
             return self._attempt(claim, suppressions, turn)
         names = {str(one.delivery_id) for one in unsure}
@@ -189,18 +184,18 @@ class Dispatcher:
             self.adapter_named(aimed.adapter_ref)
         except ConfigError as missing:
             return _refused(claim, missing, provider=aimed.adapter_ref)
-        # Before preflight, which would take what callers are allowed once more.
-        turn = self._turn(aimed, turn if is_its_own else None)
+        known, later = turn if is_its_own else None, TokensLater()
+        if known is None and (refusal := self._refusal(claim, suppressions, later)) is not None:
+            return _stopped(claim, refusal)
+        turn = self._turn(aimed, known)
         if (steered := instead(self.router, aimed, turn)) is not None:
             return self._attempt(steered, suppressions, None)
         if not turn.is_taken:
             return released(claim, "rate_limited", due_at=turn.at)
-        refusal = self._refusal(claim, suppressions)
-        if isinstance(refusal, RateLimitError):
-            due_at = boot_seconds() + refusal.retry_after_ms / 1000
-            return released(claim, refusal.type.value, due_at=due_at)
-        if refusal is not None:
-            return _refused(claim, refusal)
+        # What callers are allowed is taken now, so that a mail that is put off takes it once.
+        is_open = known is not None or later.was_asked
+        if is_open and (refusal := self._refusal(claim, suppressions)) is not None:
+            return _stopped(claim, refusal)
         turn = self._turn_now(aimed, turn)
         if (steered := instead(self.router, aimed, turn)) is not None:
             return self._attempt(steered, suppressions, None)
@@ -276,7 +271,7 @@ class Dispatcher:
         try:
             return known or self.gate.passes_of([claim])[claim.message_id]
         except DatabaseAwayError as error:
-            return _unknown_turn(claim, error)
+            return unknown_turn(claim, error)
 
     def _turn_now(self, claim: Claim, turn: Pass) -> Pass:
         """Wait for the claim's turn; one that is not taken says when the mail is due again."""
@@ -285,9 +280,11 @@ class Dispatcher:
         try:
             return self.gate.turn_now(claim, turn)
         except DatabaseAwayError as error:
-            return _unknown_turn(claim, error)
+            return unknown_turn(claim, error)
 
-    def _refusal(self, claim: Claim, suppressions: Refusals | None) -> MailglassError | None:
+    def _refusal(
+        self, claim: Claim, suppressions: Refusals | None, later: TokensLater | None = None
+    ) -> MailglassError | None:
         """Ask preflight again, now that time has passed since the message was queued."""
         stranger = self.redirect.refusal(claim.recipients)
         if stranger is not None:
@@ -304,7 +301,9 @@ class Dispatcher:
                 code="payload_hash",
             )
         try:
-            run(self.checks, as_checked(claim, self.checks), self._context(claim, suppressions))
+            context = self._context(claim, suppressions)
+            context = context if later is None else replace(context, take=later.take)
+            run(self.checks, as_checked(claim, self.checks), context)
         except MailglassError as error:
             return error
         except Exception as error:  # noqa: BLE001 - a check's bug must not hold the claim until its lease ends
@@ -360,17 +359,6 @@ def _is_too_old(claim: Claim) -> bool:
     return boot_seconds() - claim.taken_at > CLAIM_WAIT_S_MAX
 
 
-def _unknown_turn(claim: Claim, error: Exception) -> Pass:
-    """Return a turn in a moment: nobody can tell whether it has come, so nothing leaves."""
-    report(
-        Signal.DATABASE_AWAY,
-        level=logging.ERROR,
-        message_id=claim.message_id,
-        error_type=type(error).__name__,
-    )
-    return put_off(boot_seconds() + _LIMITS_AWAY_S)
-
-
 def _with_the_rest(ended: Attempt, claim: Claim, unsure: tuple[Verdict, ...]) -> Attempt:
     """Return an attempt that left some recipients out as one of all; no other adapter has its turn."""
     if ended.released is not None:
@@ -389,6 +377,13 @@ def _steered_as(claim: Claim, steered: Claim) -> Claim:
 
 def _kept_back(claim: Claim, choice: Choice) -> Attempt:
     return replace(released(claim, BREAKER_OPEN), choice=choice, error=kept_back_error(choice))
+
+
+def _stopped(claim: Claim, refusal: MailglassError) -> Attempt:
+    if not isinstance(refusal, RateLimitError):
+        return _refused(claim, refusal)
+    due_at = boot_seconds() + refusal.retry_after_ms / 1000
+    return released(claim, refusal.type.value, due_at=due_at)
 
 
 def _refused(claim: Claim, error: MailglassError, provider: str | None = None) -> Attempt:

@@ -34,6 +34,8 @@ PAUSE_S: Final = 1.0
 """How long a provider rests that says there was too much and not how long to wait."""
 REST_S: Final = 30.0
 """A provider that wants to be left alone for longer is passed over while a route has another."""
+LIMITS_AWAY_S: Final = 1.0
+"""How long a mail waits when nobody can tell whether its turn has come."""
 _PACE_KEPT_S: Final = 0.25
 """How old may be what is known of an adapter that no limit is about."""
 FORGET_EVERY_S: Final = 3600.0
@@ -205,7 +207,8 @@ class Gate:
     def _taken(self, asked: Sequence[_Asked]) -> dict[UUID, Pass]:
         request = Request()
         for one in asked:
-            request.add(one.traffic, one.asks, adapter_ref=one.claim.adapter_ref)
+            ref, returns = one.claim.adapter_ref, one.claim.token > 1
+            request.add(one.traffic, one.asks, adapter_ref=ref, returns=returns)
         before = self.now()
         granted = self.store.take(request, hold_s=HOLD_S, plans=True)
         after = self.now()
@@ -269,6 +272,17 @@ class Gate:
 def put_off(at: float) -> Pass:
     """Return what lets a mail wait until a time, on the clock of ``boot_seconds``."""
     return Pass(is_taken=False, at=at, until=at)
+
+
+def unknown_turn(claim: Claim, error: Exception) -> Pass:
+    """Return a turn in a moment: nobody can tell whether it has come, so nothing leaves."""
+    report(
+        Signal.DATABASE_AWAY,
+        level=logging.ERROR,
+        message_id=claim.message_id,
+        error_type=type(error).__name__,
+    )
+    return put_off(boot_seconds() + LIMITS_AWAY_S)
 
 
 def is_throttled(verdict: Verdict) -> bool:

@@ -75,13 +75,27 @@ class Request:
 
     specs: list[dict[str, Json]] = field(default_factory=list)
     items: list[dict[str, Any]] = field(default_factory=list)
-    """Each with its ``rank``, its ``adapter_ref`` and its ``asks``, which count buckets from 1."""
+    """Each with its ``rank``, its ``adapter_ref``, whether it ``returns`` after it was put off, and its
+    ``asks``, which count buckets from 1."""
     _places: dict[tuple[str, str], int] = field(default_factory=dict)
 
-    def add(self, traffic: Traffic, asks: Iterable[Ask], *, adapter_ref: str | None = None) -> None:
-        """Add a mail."""
-        wanted = [self._ask(one) for one in asks]
-        self.items.append({"rank": traffic.rank, "adapter_ref": adapter_ref, "asks": wanted})
+    def add(
+        self,
+        traffic: Traffic,
+        asks: Iterable[Ask],
+        *,
+        adapter_ref: str | None = None,
+        returns: bool = False,
+    ) -> None:
+        """Add a mail; one that ``returns`` shows that the line in which it stood is no empty one."""
+        self.items.append(
+            {
+                "rank": traffic.rank,
+                "adapter_ref": adapter_ref,
+                "returns": returns,
+                "asks": [self._ask(one) for one in asks],
+            }
+        )
 
     def add_to(self, adapter_ref: str, ask: Ask) -> None:
         """Let each mail of an adapter take from one bucket more."""

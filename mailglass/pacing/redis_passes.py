@@ -183,7 +183,8 @@ def _maximum(spec: Mapping[str, Any], day: date) -> int | None:
 
 def _item(item: Any, pauses: Mapping[str, float]) -> dict[str, Any]:
     pause_s = max(0.0, pauses.get(item["adapter_ref"] or "", 0.0))
-    return {"rank": item["rank"], "pause": round(pause_s * _MICRO), "asks": item["asks"]}
+    kept = {name: item[name] for name in ("rank", "returns", "asks")}
+    return kept | {"pause": round(pause_s * _MICRO)}
 
 
 def _without_nulls(asked: Any) -> str:

@@ -9,8 +9,8 @@ from itertools import count
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
-from mailglass.delivery.dispatch import Refusals
 from mailglass.delivery.gate import Pass
+from mailglass.delivery.refusals import Refusals
 from mailglass.ledger.rows import Claim
 from mailglass.message import Stream
 

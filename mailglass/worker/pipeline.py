@@ -178,7 +178,7 @@ class _Run:
             self.in_flight.update((str(claim.message_id), claim.token) for claim in claims)
             try:
                 known = dispatcher.suppressions_of(claims)
-                turns = dispatcher.passes_of(claims)
+                turns = dispatcher.passes_of(claims, known)
             except Exception:
                 for claim in claims:
                     self.news.put(released(claim, "worker_failed"))

@@ -7,8 +7,8 @@ from dataclasses import astuple
 from uuid import UUID
 
 from mailglass.app import Mailglass
-from mailglass.delivery.dispatch import Refusals
 from mailglass.delivery.gate import Pass
+from mailglass.delivery.refusals import Refusals
 from mailglass.delivery.settling import Attempt
 from mailglass.ledger.rows import Claim
 from mailglass.message import Stream

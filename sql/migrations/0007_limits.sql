@@ -17,6 +17,7 @@ create table mailglass.limit_states (
     key text not null,
     full_at timestamptz not null default 'epoch',
     planned timestamptz[] not null default '{epoch,epoch,epoch}' check (cardinality(planned) = 3),
+    awaited timestamptz not null default 'epoch',
     day date not null default '-infinity',
     used bigint not null default 0 check (used >= 0),
     primary key (name, key)
@@ -26,6 +27,8 @@ comment on column mailglass.limit_states.full_at is
     'When the bucket holds its whole burst again; each token taken moves it on by one interval.';
 comment on column mailglass.limit_states.planned is
     'Up to when put-off mail has been given times, for transactional, operational and bulk.';
+comment on column mailglass.limit_states.awaited is
+    'By when the next of the mail that was put off comes back, if any is still there.';
 comment on column mailglass.limit_states.used is
     'How many were taken on the day, in the zone of the limit.';
 
@@ -69,6 +72,11 @@ end;
 -- A pass whose time comes within hold_s is taken now and used then. With ``plans`` an item that has to
 -- wait longer gets a time of its own behind those put off before it, and yields to what was put off on
 -- a stream before its own. ``counted`` asks never wait; they only take.
+--
+-- Only the bucket that an item waits for longest gives it a place in its line: were others' lines set to
+-- the end of somebody's day, or of a provider's rest, all mail of those buckets would wait with it. A
+-- bucket to which none of them ``returns`` for five seconds, though one should have, has no line any more:
+-- whoever stood in it was cancelled, or is held up elsewhere.
 create function mailglass.take_passes(
     buckets jsonb, items jsonb, hold_s double precision, plans boolean, asked_at timestamptz)
 returns table (place integer, is_taken boolean, wait_us bigint, blocker text)
@@ -77,6 +85,7 @@ set search_path = pg_catalog
 as $$
 #variable_conflict use_column
 declare
+    patience constant interval := '5 seconds';
     learnt jsonb := '{}';
     paused jsonb := '{}';
     asked record;
@@ -84,6 +93,8 @@ declare
     state mailglass.limit_states;
     fulls timestamptz[];
     lines timestamptz[];
+    awaits timestamptz[];
+    turns timestamptz[];
     uses bigint[];
     days date[];
     maxima bigint[];
@@ -126,6 +137,7 @@ begin
         fulls[asked.i] := state.full_at;
         days[asked.i] := state.day;
         uses[asked.i] := state.used;
+        awaits[asked.i] := state.awaited;
         for i in 1..3 loop
             lines[(asked.i - 1) * 3 + i] := state.planned[i];
         end loop;
@@ -144,10 +156,14 @@ begin
         ends[asked.i] := (days[asked.i] + 1)::timestamp at time zone coalesce(asked.spec ->> 'zone', 'UTC');
         steps[asked.i] := make_interval(secs => (asked.spec ->> 'interval_s')::double precision);
         bursts[asked.i] := (asked.spec ->> 'burst')::double precision;
+        if awaits[asked.i] + patience < moment then
+            lines[asked.i * 3 - 2 : asked.i * 3] := '{epoch,epoch,epoch}';
+        end if;
     end loop;
 
     for asked in
         select o.ordinality::integer as place, (o.value ->> 'rank')::integer as rank,
+               (o.value ->> 'returns')::boolean as returns,
                o.value ->> 'adapter_ref' as adapter_ref, o.value -> 'asks' as asks
         from jsonb_array_elements(items) with ordinality o
         order by o.ordinality
@@ -171,6 +187,7 @@ begin
                         then_at := greatest(then_at, lines[(ask.bucket - 1) * 3 + i]);
                     end loop;
                 end if;
+                turns[ask.bucket] := then_at;
             end if;
             if uses[ask.bucket] + least(ask.cost, maxima[ask.bucket]) > maxima[ask.bucket]
                or maxima[ask.bucket] = 0 then
@@ -188,6 +205,9 @@ begin
             select a.bucket, a.cost, a.counted
             from jsonb_to_recordset(asked.asks) as a (bucket integer, cost bigint, counted boolean)
         loop
+            if asked.returns and steps[ask.bucket] is not null then
+                awaits[ask.bucket] := greatest(awaits[ask.bucket], moment + ask.cost * steps[ask.bucket]);
+            end if;
             if is_taken then
                 uses[ask.bucket] := uses[ask.bucket] + ask.cost;
                 if steps[ask.bucket] is not null then
@@ -195,16 +215,19 @@ begin
                         + ask.cost * steps[ask.bucket];
                 end if;
             elsif plans and not ask.counted and steps[ask.bucket] is not null then
-                due_at := greatest(due_at, lines[(ask.bucket - 1) * 3 + asked.rank + 1]);
+                turns[ask.bucket] := greatest(turns[ask.bucket], lines[(ask.bucket - 1) * 3 + asked.rank + 1]);
+                due_at := greatest(due_at, turns[ask.bucket]);
             end if;
         end loop;
         if plans and not is_taken then
             for ask in
                 select a.bucket, a.cost
                 from jsonb_to_recordset(asked.asks) as a (bucket integer, cost bigint, counted boolean)
-                where not a.counted and steps[a.bucket] is not null
+                where not a.counted and steps[a.bucket] is not null and turns[a.bucket] = due_at
             loop
                 lines[(ask.bucket - 1) * 3 + asked.rank + 1] := due_at + ask.cost * steps[ask.bucket];
+                awaits[ask.bucket] := greatest(awaits[ask.bucket],
+                    fulls[ask.bucket] + (ask.cost - bursts[ask.bucket]) * steps[ask.bucket]);
             end loop;
         end if;
         place := asked.place - 1;
@@ -215,7 +238,7 @@ begin
 
     update mailglass.limit_states s
     set full_at = fulls[n.i], day = days[n.i], used = uses[n.i],
-        planned = lines[n.i * 3 - 2 : n.i * 3]
+        planned = lines[n.i * 3 - 2 : n.i * 3], awaited = awaits[n.i]
     from (
         select o.ordinality::integer as i, o.value ->> 'name' as name, o.value ->> 'key' as key
         from jsonb_array_elements(buckets) with ordinality o

@@ -31,6 +31,7 @@ def _limited(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Set the limits for the command line, and send three mails."""
     monkeypatch.setenv("MAILGLASS_DATABASE_URL", database_url)
     monkeypatch.setenv("MAILGLASS_LIMITS", json.dumps(LIMITS))
+    monkeypatch.setenv("MAILGLASS_RATE_LIMIT_PER_DOMAIN", '{"capacity": 100, "per_s": 1.67}')
     fake = FakeAdapter()
     with front_desk(database_url, fake, limits=LIMITS) as mail:
         for _ in range(3):
@@ -63,6 +64,7 @@ def test_each_limit_is_shown_with_what_is_left() -> None:
     (warming,) = limits["sender_domain[sender_domain=shop.example]"]["counts"]
     assert (warming["used_today"], warming["left_today"]) == (4, 16)
     assert limits["tenant"]["beyond"] == "refuse"
+    assert limits["rate_limit_per_domain"]["capacity"] == 100
     (plain,) = limits["rate_limit_per_domain"]["counts"]
     assert plain["key"] == "default mail.example"
 

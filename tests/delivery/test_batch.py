@@ -12,7 +12,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from front_desk import Greeting, count, front_desk, note, rows, write_templates
+from front_desk import BULK, HERE, Greeting, count, front_desk, note, rows, write_templates
 from mailglass import (
     BatchFailed,
     Delivery,
@@ -215,6 +215,20 @@ def test_a_limit_that_runs_out_refuses_the_rest(database_url: str) -> None:
         found = mail.deliver_many([note(stream=Stream.OPERATIONAL)] * 5)
     assert _states(found) == ["queued"] * 3 + ["failed"] * 2
     assert all(isinstance(one.error, RateLimitError) for one in found[3:])
+
+
+@pytest.mark.parametrize("stream", [Stream.OPERATIONAL, Stream.BULK])
+def test_nobody_is_refused_for_many_recipients_at_one_domain(
+    database_url: str, stream: Stream
+) -> None:
+    """Nobody set a limit, so a whole company is written to: none of it is lost."""
+    mails = [
+        note(to=f"u{n}@mail.example", stream=stream, mailable="app.News", text=f"News. {HERE}")
+        for n in range(300)
+    ]
+    with front_desk(database_url, **BULK) as mail:
+        assert _states(mail.deliver_many(mails)) == ["queued"] * 300
+        assert mail.dispatch_due(messages_max=300) == 300
 
 
 def test_one_key_in_a_batch_and_after_it_is_one_mail(database_url: str) -> None:

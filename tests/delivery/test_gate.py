@@ -91,7 +91,7 @@ def test_callers_are_refused_and_transactional_mail_is_not(database_url: str) ->
         {"per": ["tenant"], "rate": "1/h"},
         {"per": ["recipient_domain"], "rate": "1/h"},
     ]
-    with front_desk(database_url, limits=limits, rate_limit_per_domain=None) as mail:
+    with front_desk(database_url, limits=limits) as mail:
         assert mail.deliver(OPERATIONAL).state is DispatchState.SENT
         for _ in range(3):
             assert mail.deliver(note()).state is DispatchState.SENT
@@ -263,7 +263,7 @@ def test_what_waited_for_an_adapter_is_due_when_it_is_freed(database_url: str) -
 
 def test_what_waited_for_a_learnt_rate_is_due_when_it_is_freed(database_url: str) -> None:
     """Whenever its turn would have come."""
-    with front_desk(database_url, rate_limit_per_domain=None) as mail:
+    with front_desk(database_url) as mail:
         mail.gate.store.slow("default", 0.0)
         waiting = [mail.deliver(note()) for _ in range(4)]
         kept = [one for one in waiting if one.state is DispatchState.QUEUED]
@@ -300,7 +300,7 @@ def test_a_longer_rest_is_not_cut_short(database_url: str) -> None:
 def test_a_provider_that_does_not_say_when_is_asked_half_as_much(database_url: str) -> None:
     """429 without Retry-After: the rate of late is halved, once for refusals that come together."""
     fake = FakeAdapter()
-    with front_desk(database_url, fake, rate_limit_per_domain=None) as mail:
+    with front_desk(database_url, fake) as mail:
         for _ in range(40):
             mail.deliver(note())
         fake.next(FakeMode.RATE_LIMITED, times=2)

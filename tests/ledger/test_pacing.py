@@ -57,10 +57,12 @@ def limit(**fields: Any) -> Limit:
     return Limit.model_validate({"per": ["provider"]} | fields)
 
 
-def mail(*asks: Ask, stream: str = "bulk", ref: str | None = None) -> Callable[[Request], None]:
+def mail(
+    *asks: Ask, stream: str = "bulk", ref: str | None = None, returns: bool = False
+) -> Callable[[Request], None]:
     """Return what adds one mail to a request."""
     about = Traffic(tenant="t", stream=stream, sender_domain="s", provider=None, recipients={})
-    return lambda request: request.add(about, asks, adapter_ref=ref)
+    return lambda request: request.add(about, asks, adapter_ref=ref, returns=returns)
 
 
 def ask(of: Limit, key: str = "k", cost: int = 1, *, counted: bool = False) -> Ask:
@@ -187,6 +189,64 @@ def test_bulk_mail_yields_to_transactional_mail_that_waits(pacing: PacingStore) 
     (waits,) = take(pacing, bulk, at=later, plans=True)
     assert (waits.is_taken, waits.wait_us) == (False, 415_000)
     (goes,) = take(pacing, urgent, at=later, plans=True)
+    assert goes.is_taken
+
+
+def test_only_the_limit_that_a_mail_waits_for_gives_it_a_place(pacing: PacingStore) -> None:
+    """A line of the others would end as far off, and all that they are about would stand in it."""
+    wide, tight = limit(rate="10/s"), limit(per=["tenant"], rate="1/h")
+    both = mail(ask(wide), ask(tight), stream="operational")
+    put_off = take(pacing, *[both] * 3, at=NOON, plans=True)[1:]
+    assert [round(one.wait_us / 3600e6) for one in put_off] == [1, 2]
+    (bulk,) = take(pacing, mail(ask(wide)), at=NOON + timedelta(seconds=1), plans=True)
+    assert bulk.is_taken
+
+
+def test_the_end_of_a_day_makes_no_line_in_the_same_limit(pacing: PacingStore) -> None:
+    """A mail to many that today has no room for does not keep smaller ones from leaving."""
+    of = limit(rate="10/s", daily=9)
+    large = mail(ask(of, cost=9), stream="operational")
+    granted = take(pacing, mail(ask(of)), large, at=NOON, plans=True)
+    assert [one.is_taken for one in granted] == [True, False]
+    (small,) = take(pacing, mail(ask(of)), at=NOON + timedelta(seconds=1), plans=True)
+    assert small.is_taken
+
+
+def test_a_line_in_which_nobody_stands_is_forgotten(pacing: PacingStore) -> None:
+    """The mail that had a place in it was cancelled: none of it has come back for some seconds."""
+    of = limit(rate="60/min")
+    urgent, bulk = mail(ask(of), stream="transactional"), mail(ask(of))
+    assert take(pacing, *[urgent] * 60, at=NOON, plans=True)[-1].wait_us > 58e6
+    (waits,) = take(pacing, bulk, at=NOON + timedelta(seconds=4), plans=True)
+    assert (waits.is_taken, waits.wait_us > 50e6) == (False, True)
+    (goes,) = take(pacing, bulk, at=NOON + timedelta(seconds=7), plans=True)
+    assert goes.is_taken
+
+
+@pytest.mark.parametrize("returns", [True, False])
+def test_a_line_stands_for_as_long_as_its_mail_comes_back(
+    pacing: PacingStore, *, returns: bool
+) -> None:
+    """What comes for the first time says nothing of those who waited, however busy it keeps the bucket."""
+    of = limit(rate="60/min")
+    urgent = mail(ask(of), stream="transactional")
+    take(pacing, *[urgent] * 60, at=NOON, plans=True)
+    one = mail(ask(of), stream="transactional", returns=returns)
+    for second in range(2, 10, 2):
+        assert take(pacing, one, at=NOON + timedelta(seconds=second), plans=True)[0].is_taken
+    (bulk,) = take(pacing, mail(ask(of)), at=NOON + timedelta(seconds=10), plans=True)
+    assert bulk.is_taken is not returns
+
+
+def test_a_line_stands_while_a_mail_to_many_waits_for_its_tokens(pacing: PacingStore) -> None:
+    """Forgotten, it would let lesser mail take what is gathered for the larger one, again and again."""
+    of = limit(rate="60/min")
+    large = mail(ask(of, cost=30), stream="transactional")
+    (waits,) = take(pacing, mail(ask(of)), large, at=NOON, plans=True)[1:]
+    assert not waits.is_taken
+    (bulk,) = take(pacing, mail(ask(of)), at=NOON + timedelta(seconds=20), plans=True)
+    assert not bulk.is_taken
+    (goes,) = take(pacing, large, at=NOON + timedelta(microseconds=waits.wait_us), plans=True)
     assert goes.is_taken
 
 
