@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Final
 
 import click
 
@@ -10,6 +11,8 @@ from mailglass.cli import EXIT_REFUSED
 from mailglass.cli.people import people
 from mailglass.cli.progress import progress
 from mailglass.cli.suppression_options import where_options
+
+_KINDS: Final = ("deliveries", "received", "suppressions")
 
 
 @click.command("export")
@@ -21,11 +24,11 @@ def command(
     """Print everything that one tenant holds on ADDRESS: exit code 1 when that is nothing.
 
     One JSON document: `shape` (mailglass.person/1), `tenant`, `address`, `deliveries`, each with its
-    `events`, `settings` and `mail` (base64; null once its bytes are gone), `suppressions` and
-    `suppression_history`.
+    `events`, `settings` and `mail` (base64; null once its bytes are gone), `received`, `suppressions`
+    and `suppression_history`.
     """
     with people(database_url, tenant_id, by) as opened, progress("collecting"):
         document = opened.held_on(address)
     click.echo(json.dumps(document, indent=2, ensure_ascii=False))
-    if not document["deliveries"] and not document["suppressions"]:
+    if not any(document[kind] for kind in _KINDS):
         raise click.exceptions.Exit(EXIT_REFUSED)

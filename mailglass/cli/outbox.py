@@ -186,12 +186,21 @@ def release(*, delivery_id: UUID, actor: str, as_json: bool, database_url: str |
 @click.option(
     "--at", "at", type=datetime.fromisoformat, required=True, help="RFC 3339, with a zone."
 )
-def reschedule(
-    *, delivery_id: UUID, at: datetime, actor: str, as_json: bool, database_url: str | None
+@click.option(
+    "--expires-at", type=datetime.fromisoformat, help="A new expiry: RFC 3339, with a zone."
+)
+def reschedule(  # noqa: PLR0913 - the options
+    *,
+    delivery_id: UUID,
+    at: datetime,
+    expires_at: datetime | None,
+    actor: str,
+    as_json: bool,
+    database_url: str | None,
 ) -> None:
-    """Give a queued message another time to leave."""
+    """Give a queued message another time to leave; it is refused one at which it has expired."""
     with _outbox(database_url) as outbox:
-        outbox.reschedule(delivery_id, at, actor=actor)
+        outbox.reschedule(delivery_id, at, expires_at=expires_at, actor=actor)
     _say(as_json=as_json, delivery_id=delivery_id, done="rescheduled")
 
 
@@ -211,7 +220,9 @@ def cancel(*, delivery_id: UUID, actor: str, as_json: bool, database_url: str | 
 
 @_step(command, "retry")
 @click.option(
-    "--confirm-duplicate-risk", is_flag=True, help="Also when it may have arrived: it was unknown."
+    "--confirm-duplicate-risk",
+    is_flag=True,
+    help="Also when it may have arrived: an attempt ended unknown, and nothing has settled it.",
 )
 @click.option("--adapter", "adapter_ref", help="Through this adapter instead of its own.")
 def retry(  # noqa: PLR0913 - the options

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
@@ -44,10 +44,10 @@ class Common:
     stream: str
     mailable: str | None
     authenticates: bool
-    mail_from: str
+    mail_from: str = field(repr=False)
     adapter_ref: str
     on_unknown: str
-    settings: str
+    settings: str = field(repr=False)
     code: str | None
 
     @property
@@ -86,7 +86,7 @@ class Frozen:
     delivery_ids: tuple[UUID, ...]
     common: Common
     recipients: tuple[tuple[RecipientKind, Address], ...]
-    payload: bytes | None
+    payload: bytes | None = field(repr=False)
     payload_sha256: bytes
     payload_bytes: int
     rfc_message_id: str

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 from mailglass.deliveries import Delivery, DispatchState
+from mailglass.delivery.again import (
+    NOT_REACHED,
+    History,
+    again_for,
+    expires_first,
+    may_have_arrived,
+    not_in_a_state_for_it,
+)
 from mailglass.delivery.freeze import expires_after_s
 from mailglass.errors import Json, SendError, SendErrorType
 from mailglass.events import EventType
 from mailglass.headers import refuse
 from mailglass.ids import new_id
 from mailglass.ledger.breakers import BreakerStatus, BreakerStep, BreakerStore
-from mailglass.ledger.outbox import Alteration, OutboxStore, Resend, Waiting
+from mailglass.ledger.outbox import Again, Alteration, Altered, OutboxStore, Resend, Waiting
 from mailglass.ledger.rows import Move, Pending
 from mailglass.ledger.store import Store
 
 ACTOR_CHARS_MAX: Final = 64
-_NOT_SENT: Final = (DispatchState.FAILED, DispatchState.EXPIRED, DispatchState.CANCELLED)
-_MAYBE_SENT: Final = (DispatchState.UNKNOWN_FINAL,)
+TRIES_MAX: Final = 5
+"""How often a message is looked at again that something happened to just before it was resent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,17 +53,35 @@ class Outbox:
 
     def hold(self, delivery_id: UUID, *, actor: str) -> None:
         """Keep a queued message from leaving until it is released; its expiry goes on."""
-        self._alter(delivery_id, EventType.HELD, actor, is_held=True)
+        step = Alteration(event=EventType.HELD, payload=_actor(actor), is_held=True)
+        self._alter(delivery_id, step)
 
     def release(self, delivery_id: UUID, *, actor: str) -> None:
         """Let a held message leave."""
-        self._alter(delivery_id, EventType.RELEASED, actor, is_held=False)
+        step = Alteration(event=EventType.RELEASED, payload=_actor(actor), is_held=False)
+        self._alter(delivery_id, step)
 
-    def reschedule(self, delivery_id: UUID, at: datetime, *, actor: str) -> None:
-        """Give a queued message another time to leave; a time with a zone."""
-        if at.tzinfo is None:
-            raise refuse("a time to leave needs a zone", code="naive_time")
-        self._alter(delivery_id, EventType.RESCHEDULED, actor, run_at=at)
+    def reschedule(
+        self, delivery_id: UUID, at: datetime, *, actor: str, expires_at: datetime | None = None
+    ) -> None:
+        """Give a queued message another time to leave and, where given, another expiry.
+
+        Both need a zone.
+
+        Raises:
+            SendError: ``invalid_transition`` with code ``expires_first`` when the message would have
+                expired by then.
+
+        """
+        if at.tzinfo is None or (expires_at is not None and expires_at.tzinfo is None):
+            raise refuse("a time to leave and an expiry need a zone", code="naive_time")
+        about = _actor(actor)
+        if expires_at is not None:
+            about["expires_at"] = expires_at.isoformat()
+        step = Alteration(
+            event=EventType.RESCHEDULED, payload=about, run_at=at, expires_at=expires_at
+        )
+        self._alter(delivery_id, step)
 
     def cancel(self, delivery_id: UUID, *, actor: str) -> bool:
         """Cancel what of the message has not left; True when this kept it from everybody."""
@@ -76,7 +102,7 @@ class Outbox:
         about = _actor(actor) | {"was_sent": was_sent}
         move = _by_hand(DispatchState.UNKNOWN, state, EventType.RECONCILED, about)
         if not self.store.move_messages([Pending(id=found.message_id)], move):
-            raise _not_in_a_state_for_it(found)
+            raise not_in_a_state_for_it(found)
 
     def retry(
         self,
@@ -88,40 +114,33 @@ class Outbox:
     ) -> Delivery:
         """Queue the same bytes again, for every recipient of the message whom they did not reach.
 
-        It is a new delivery, linked to the old one in both histories. Mail that was given up as
-        unknown may have arrived, so it needs ``confirm_duplicate_risk``. Suppression and policy are
-        asked again when it leaves.
+        It is a new delivery, linked to the old one in both histories. Mail that may have arrived (an
+        attempt ended unknown, and no evidence has settled it since) needs
+        ``confirm_duplicate_risk``, however it ended. A delivery is sent again once; from then on it
+        is the new one that can be. Suppression and policy are asked again when it leaves.
 
         Raises:
-            SendError: ``invalid_transition``, or ``payload_missing`` when the bytes were scrubbed.
+            SendError: ``invalid_transition`` with code ``may_have_arrived``, ``resent`` (its
+                ``delivery_id`` is then the new one) or the state that does not allow it;
+                ``payload_missing`` when the bytes were scrubbed.
 
         """
-        found = self._found(delivery_id)
-        states = (*_NOT_SENT, *_MAYBE_SENT) if confirm_duplicate_risk else _NOT_SENT
-        everyone = self.store.deliveries_of_message(found.tenant_id, found.message_id)
-        again = {one.id: new_id() for one in everyone if one.state in states}
-        if not again:
-            raise _not_in_a_state_for_it(found)
-        made = OutboxStore(store=self.store).resend(
-            Resend(
-                tenant_id=found.tenant_id,
-                message_id=found.message_id,
-                new_message_id=new_id(),
-                recipients=again,
-                states=states,
-                payload=_actor(actor),
-                expires_after_s=expires_after_s(found.stream, authenticates=False),
-                auth_expires_after_s=expires_after_s(found.stream, authenticates=True),
-                adapter_ref=adapter_ref,
-            )
+        found, seen = self._found(delivery_id), None
+        for _ in range(TRIES_MAX):
+            histories = self._histories(found)
+            if histories == seen:  # nothing came in between, so it was no other that took it
+                break
+            seen = histories
+            again = again_for(histories, found, is_confirmed=confirm_duplicate_risk)
+            made = OutboxStore(store=self.store).resend(_resend(found, again, actor, adapter_ref))
+            if made:
+                mine = [one.new_id for one in again if one.old_id == delivery_id]
+                return self._found((mine or made)[0])
+        raise SendError(
+            "the message's bytes were scrubbed, so it cannot be sent again",
+            type=SendErrorType.PAYLOAD_MISSING,
+            delivery_id=delivery_id,
         )
-        if not made:
-            raise SendError(
-                "the message's bytes were scrubbed, so it cannot be sent again",
-                type=SendErrorType.PAYLOAD_MISSING,
-                delivery_id=delivery_id,
-            )
-        return self._found(again.get(delivery_id, made[0]))
 
     def breakers(self, tenant_id: str | None = None) -> tuple[BreakerStatus, ...]:
         """Return the breakers that were ever moved, the open ones first; of all tenants unless one is named."""
@@ -144,19 +163,22 @@ class Outbox:
         _actor(actor)
         return BreakerStore(store=self.store).close(adapter_ref, tenant_id, actor=actor)
 
-    def _alter(
-        self,
-        delivery_id: UUID,
-        event: EventType,
-        actor: str,
-        *,
-        is_held: bool | None = None,
-        run_at: datetime | None = None,
-    ) -> None:
+    def _alter(self, delivery_id: UUID, step: Alteration) -> None:
         found = self._found(delivery_id)
-        step = Alteration(event=event, payload=_actor(actor), is_held=is_held, run_at=run_at)
-        if not OutboxStore(store=self.store).alter(found.tenant_id, [found.message_id], step):
-            raise _not_in_a_state_for_it(found)
+        altered = OutboxStore(store=self.store).alter(found.tenant_id, [found.message_id], step)
+        match altered.get(found.message_id):
+            case Altered.DONE:
+                return
+            case Altered.EXPIRES_FIRST:
+                raise expires_first(found)
+            case None:
+                raise not_in_a_state_for_it(found)
+
+    def _histories(self, one: Delivery) -> list[History]:
+        return [
+            (each, self.store.events_of_delivery(one.tenant_id, each.id))
+            for each in self.store.deliveries_of_message(one.tenant_id, one.message_id)
+        ]
 
     def _found(self, delivery_id: UUID) -> Delivery:
         found = self.store.delivery(None, delivery_id)
@@ -178,9 +200,21 @@ def is_cancelled_for_all(store: Store, one: Delivery, state: DispatchState | Non
         return False
     everyone = store.deliveries_of_message(one.tenant_id, one.message_id)
     return not any(
-        event.type is EventType.OUTCOME_UNKNOWN
-        for each in everyone
-        for event in store.events_of_delivery(one.tenant_id, each.id)
+        may_have_arrived(store.events_of_delivery(one.tenant_id, each.id)) for each in everyone
+    )
+
+
+def _resend(found: Delivery, again: Sequence[Again], actor: str, adapter_ref: str | None) -> Resend:
+    return Resend(
+        tenant_id=found.tenant_id,
+        message_id=found.message_id,
+        new_message_id=new_id(),
+        recipients=again,
+        states=NOT_REACHED,
+        payload=_actor(actor),
+        expires_after_s=expires_after_s(found.stream, authenticates=False),
+        auth_expires_after_s=expires_after_s(found.stream, authenticates=True),
+        adapter_ref=adapter_ref,
     )
 
 
@@ -203,12 +237,3 @@ def _actor(actor: str) -> dict[str, Json]:
             code="actor_invalid",
         )
     return {"by": "operator", "actor": actor}
-
-
-def _not_in_a_state_for_it(found: Delivery) -> SendError:
-    return SendError(
-        f"the message is not in a state for this step; this delivery is {found.state.value}",
-        type=SendErrorType.INVALID_TRANSITION,
-        delivery_id=found.id,
-        code=found.state.value,
-    )

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+from mailglass.clock import boot_seconds
 from mailglass.deliveries import DispatchState
 from mailglass.delivery.close import close_queued
-from mailglass.delivery.naming import naming
+from mailglass.delivery.naming import mentioning, naming
 from mailglass.errors import ConfigError, ConfigErrorType, Json, SendError, SendErrorType
 from mailglass.events import Event, EventType
-from mailglass.ledger.people import Held, PeopleStore, Taken
+from mailglass.ledger.people import Held, Kept, PeopleStore, Taken
 from mailglass.ledger.rows import Move, Pending
 from mailglass.ledger.store import Store
 from mailglass.ledger.suppressions import Suppressions
@@ -22,6 +24,8 @@ from mailglass.preflight.suppression import erasure_key_of
 from mailglass.settings import Settings
 from mailglass.suppression import SuppressionScope, erased_value, value_key
 
+MARGIN_S: Final = 600.0
+"""How long a statement may take to be seen that began before an erasure did."""
 SHAPE: Final = "mailglass.person/1"
 """The shape of what ``held_on`` returns; a change that breaks readers raises the number."""
 _ON_ITS_WAY: Final = frozenset({DispatchState.QUEUED, DispatchState.SENDING, DispatchState.UNKNOWN})
@@ -79,24 +83,32 @@ class People:
 
         """
         key, erased = self._key_and_hash(address)
-        people = PeopleStore(store=self.store, tenant_id=self.tenant_id)
+        people, began = PeopleStore(store=self.store, tenant_id=self.tenant_id), boot_seconds()
         names = naming(key)
         mails = [found for found, payload in people.payloads() if names(payload)]
         self._end(people, key, mails, cancel=cancel)
         refusals = self._book().erase(address)
-        receipts = people.erase_incoming(key, _known_as(people.deliveries([key, erased])))
+        known_as = _known_as(people.ids([key, erased]))
+        receipts = _empty(people, key, known_as)
         holding = list(people.messages(key, mails))
         taken = people.erase(key, erased, holding, receipts=receipts, by=self.by)
-        if people.messages(key, ()):
+        within_s = boot_seconds() - began + MARGIN_S
+        late = _empty(people, key, known_as, within_s=within_s)
+        if late:
+            people.erase(key, erased, (), receipts=late, by=self.by)
+        if people.messages(key, ()) or any(
+            names(payload) for _, payload in people.payloads(within_s=within_s)
+        ):
             raise _on_its_way(_QUEUED_MEANWHILE)
-        return _told(taken, refusals)
+        return _told(taken, receipts + late, refusals)
 
     def held_on(self, address: str) -> dict[str, Json]:
         """Return everything held on an address as one JSON document, mails in base64.
 
         With an erasure key what is left of an erased address is found too. Keys: ``shape``,
         ``tenant``, ``address``, ``deliveries`` (each with its ``events`` and its ``mail``, None once
-        its bytes are gone), ``suppressions`` and ``suppression_history``. Times are ISO 8601.
+        its bytes are gone), ``received`` (the webhook receipts that ``erase`` would empty, mail from
+        the person among them), ``suppressions`` and ``suppression_history``. Times are ISO 8601.
         """
         key = value_key(SuppressionScope.ADDRESS, address)
         keys = [key]
@@ -108,6 +120,7 @@ class People:
             "tenant": self.tenant_id,
             "address": key,
             "deliveries": [self._delivery(one) for one in people.deliveries(keys)],
+            "received": list(_received(people, key, keys)),
             "suppressions": [_json(row) for row in people.suppressions(keys)],
             "suppression_history": [
                 _json({name: getattr(one, name) for name in one.__dataclass_fields__})
@@ -177,10 +190,51 @@ def _own(held: Held) -> dict[str, Any]:
     return settings | {"stored_template": stored | {"per_recipient": theirs}}
 
 
-def _known_as(held: Iterable[Held]) -> list[str]:
+def _known_as(ids: Iterable[tuple[UUID, str | None]]) -> tuple[str, ...]:
     """Return the ids under which providers speak of deliveries, in lower case."""
-    ids = ((str(one.delivery.id), one.delivery.provider_message_id) for one in held)
-    return [one.lower() for pair in ids for one in pair if one]
+    return tuple(dict.fromkeys(str(one).lower() for pair in ids for one in pair if one))
+
+
+def _mentioned(
+    people: PeopleStore, key: str, known_as: Sequence[str], *, within_s: float | None = None
+) -> Iterator[Kept]:
+    mentions = mentioning(key, known_as)
+    for kept in people.receipts(within_s=within_s):
+        if mentions(kept.body) or mentions(json.dumps(kept.headers).encode()):
+            yield kept
+
+
+def _received(people: PeopleStore, key: str, keys: Sequence[str]) -> Iterator[Json]:
+    known_as = _known_as(people.ids(keys))
+    mentions = mentioning(key, known_as)
+    for kept in _mentioned(people, key, known_as):
+        text, encoding = _theirs(kept.body, mentions)
+        about = {"id": kept.id, "provider": kept.provider, "endpoint": kept.endpoint}
+        told = {"headers": kept.headers, "encoding": encoding, "body": text}
+        yield _json({**about, "received_at": kept.received_at, **told})
+
+
+def _theirs(body: bytes, mentions: Callable[[bytes], bool]) -> tuple[str, str]:
+    """Return a body as text and what encodes it: of a JSON array what mentions the person alone."""
+    try:
+        whole = json.loads(body)
+    except (ValueError, RecursionError):  # no JSON, or of a depth that nobody reads
+        whole = None
+    if isinstance(whole, list):
+        theirs = [one for one in whole if mentions(json.dumps(one).encode())]
+        return json.dumps(theirs, ensure_ascii=False), "utf-8"
+    try:
+        return body.decode(), "utf-8"
+    except UnicodeDecodeError:
+        return base64.b64encode(body).decode(), "base64"
+
+
+def _empty(
+    people: PeopleStore, key: str, known_as: Sequence[str], *, within_s: float | None = None
+) -> int:
+    """Take an address out of what came in: the bodies of receipts, and reports without a delivery."""
+    found = [kept.id for kept in _mentioned(people, key, known_as, within_s=within_s)]
+    return people.empty_receipts(found) + people.erase_orphans(key, known_as)
 
 
 def _event(event: Event) -> dict[str, Any]:
@@ -212,11 +266,11 @@ def _json(value: Any) -> Json:
             return str(value)
 
 
-def _told(taken: Taken, suppressions: int) -> Erased:
+def _told(taken: Taken, receipts: int, suppressions: int) -> Erased:
     return Erased(
         deliveries=taken.deliveries,
         messages=taken.messages,
-        receipts=taken.receipts,
+        receipts=receipts,
         suppressions=suppressions,
     )
 

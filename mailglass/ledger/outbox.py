@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum, unique
 from uuid import UUID
 
 from mailglass.deliveries import DispatchState
@@ -37,16 +38,34 @@ class Alteration:
     payload: Mapping[str, Json]
     is_held: bool | None = None
     run_at: datetime | None = None
+    expires_at: datetime | None = None
+
+
+@unique
+class Altered(StrEnum):
+    """What became of a step with a queued message."""
+
+    DONE = "done"
+    EXPIRES_FIRST = "expires_first"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Again:
+    """A delivery to be sent again, under a new id; ``seq`` is the last event of it that was seen."""
+
+    old_id: UUID
+    new_id: UUID
+    seq: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resend:
-    """A message to be queued again for those of its deliveries (old id to new) that ended so."""
+    """A message to be queued again for those of its deliveries that ended so."""
 
     tenant_id: str
     message_id: UUID
     new_message_id: UUID
-    recipients: Mapping[UUID, UUID]
+    recipients: Sequence[Again]
     states: Sequence[DispatchState]
     payload: Mapping[str, Json]
     expires_after_s: float
@@ -80,8 +99,8 @@ class OutboxStore:
 
     def alter(
         self, tenant_id: str, message_ids: Sequence[UUID], step: Alteration
-    ) -> tuple[UUID, ...]:
-        """Take a step with queued messages; the ids of those with which it was taken."""
+    ) -> Mapping[UUID, Altered]:
+        """Take a step with queued messages; what became of each that was in a state for it."""
         rows = self.store.rows(
             "alter_queued",
             {
@@ -89,22 +108,29 @@ class OutboxStore:
                 "message_ids": list(message_ids),
                 "held": step.is_held,
                 "run_at": step.run_at,
+                "expires_at": step.expires_at,
                 "type": step.event.value,
                 "payload": json.dumps(dict(step.payload)),
             },
         )
-        return tuple(row["id"] for row in rows)
+        return {row["id"]: Altered(row["altered"]) for row in rows}
 
     def resend(self, again: Resend) -> tuple[UUID, ...]:
-        """Queue a message again; the ids of the new deliveries."""
-        pairs = [{"old_id": str(old), "new_id": str(new)} for old, new in again.recipients.items()]
+        """Queue a message again; the ids of the new deliveries.
+
+        None: the bytes were scrubbed, or each delivery has had another event meanwhile.
+        """
+        wanted = [
+            {"old_id": str(one.old_id), "new_id": str(one.new_id), "seq": one.seq}
+            for one in again.recipients
+        ]
         rows = self.store.rows(
             "resend_message",
             {
                 "tenant_id": again.tenant_id,
                 "message_id": again.message_id,
                 "new_message_id": again.new_message_id,
-                "recipients": json.dumps(pairs),
+                "recipients": json.dumps(wanted),
                 "states": [one.value for one in again.states],
                 "payload": json.dumps(dict(again.payload)),
                 "expires_after_s": again.expires_after_s,

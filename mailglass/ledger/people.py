@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
 from mailglass.deliveries import Delivery, DispatchState
+from mailglass.errors import Json
 from mailglass.ids import new_id
 from mailglass.ledger.rows import parse_delivery
 from mailglass.ledger.spellings import escaped_spellings, pattern_of
 from mailglass.ledger.store import Store
 
-PAGE_MAX: Final = 200
+PAGE_MAX: Final = 500
+PAGE_BYTES: Final = 4_000_000
+"""Bytes of mails or requests in one statement, unless a single one has more."""
 SUPPRESSIONS_MAX: Final = 1_000
-_INCOMING: Final = ("erase_receipts", "erase_orphans")
-"""The queries that take an address out of a table of what came in: a new such table adds its own."""
 _FIRST: Final = UUID(int=0)
 
 
@@ -28,6 +30,18 @@ class Held:
     address: str = field(repr=False)
     settings: Mapping[str, Any] = field(repr=False)
     payload: bytes | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """One webhook receipt that still has its body."""
+
+    id: UUID
+    provider: str
+    endpoint: str
+    received_at: datetime
+    headers: Json = field(repr=False)
+    body: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +71,20 @@ class PeopleStore:
                 payload=None if payload is None else bytes(payload),
             )
 
-    def payloads(self) -> Iterator[tuple[UUID, bytes]]:
-        """Yield the bytes of every message that still has them."""
-        for row in self._pages("payloads_after", {}):
+    def ids(self, keys: Sequence[str]) -> Iterator[tuple[UUID, str | None]]:
+        """Yield of every delivery to any of the address keys its id and the provider's."""
+        for row in self._pages("ids_of_person", {"keys": list(keys)}):
+            yield row["id"], row["provider_message_id"]
+
+    def payloads(self, *, within_s: float | None = None) -> Iterator[tuple[UUID, bytes]]:
+        """Yield the bytes of every message that still has them, and was queued so lately."""
+        for row in self._pages("payloads_after", {"within_s": within_s}):
             yield row["id"], bytes(row["payload"])
+
+    def receipts(self, *, within_s: float | None = None) -> Iterator[Kept]:
+        """Yield every webhook receipt that still has its body, and came so lately."""
+        for row in self._pages("receipts_after", {"within_s": within_s}):
+            yield Kept(**{**row, "body": bytes(row["body"])})
 
     def messages(self, address_key: str, naming: Sequence[UUID]) -> dict[UUID, DispatchState]:
         """Return the messages that hold an address, ``naming`` among them, and their states."""
@@ -83,7 +107,7 @@ class PeopleStore:
     ) -> Taken:
         """Put ``erased`` in the place of the address in deliveries and messages: all of it or nothing.
 
-        ``receipts``, how many rows ``erase_incoming`` took it from, goes into the record.
+        ``receipts``, of how many rows of what came in it was taken, goes into the record.
         """
         (row,) = self.store.rows(
             "erase_person",
@@ -100,18 +124,23 @@ class PeopleStore:
         )
         return Taken(**row)
 
-    def erase_incoming(self, address_key: str, known_as: Sequence[str]) -> int:
-        """Take an address out of each table that keeps what came in; from how many rows.
+    def empty_receipts(self, ids: Sequence[UUID]) -> int:
+        """Take the bodies and headers of webhook receipts; of how many."""
+        given = {"tenant_id": self.tenant_id, "ids": list(ids)}
+        return int(self.store.rows("empty_receipts", given)[0]["rows"])
+
+    def erase_orphans(self, address_key: str, known_as: Sequence[str]) -> int:
+        """Take away what waits for its delivery and holds an address; how many.
 
         ``known_as`` are the ids under which providers speak of the person's deliveries.
         """
         wanted = [*escaped_spellings(address_key), *known_as]
         given = {"tenant_id": self.tenant_id, "spellings": wanted}
-        return sum(int(self.store.rows(name, given)[0]["rows"]) for name in _INCOMING)
+        return int(self.store.rows("erase_orphans", given)[0]["rows"])
 
     def _pages(self, name: str, given: Mapping[str, object]) -> Iterator[Mapping[str, Any]]:
         after = _FIRST
-        asked = {"tenant_id": self.tenant_id, "limit": PAGE_MAX, **given}
+        asked = {"tenant_id": self.tenant_id, "limit": PAGE_MAX, "bytes": PAGE_BYTES, **given}
         while rows := self.store.rows(name, {**asked, "after": after}):
             yield from rows
             after = rows[-1]["id"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum, unique
 from types import MappingProxyType
 from typing import Any
@@ -44,16 +44,16 @@ class Claim:
     stream: Stream
     mailable: str | None
     authenticates: bool
-    mail_from: str
-    payload: bytes | None
+    mail_from: str = field(repr=False)
+    payload: bytes | None = field(repr=False)
     payload_sha256: bytes
-    settings: Mapping[str, Any]
+    settings: Mapping[str, Any] = field(repr=False)
     token: int
     attempt: int
     taken_at: float
     expires_in_s: float | None
     adapter_ref: str
-    recipients: tuple[Row, ...]
+    recipients: tuple[Row, ...] = field(repr=False)
     routing: Routing = Routing.FREE
 
 

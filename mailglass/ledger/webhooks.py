@@ -72,8 +72,8 @@ class Incoming:
     provider: str
     endpoint: str
     dedupe_key: str
-    headers: Sequence[tuple[str, str]]
-    body: bytes
+    headers: Sequence[tuple[str, str]] = field(repr=False)
+    body: bytes = field(repr=False)
     body_sha256: bytes
 
 
@@ -89,8 +89,8 @@ class Receipt:
     reason: str | None
     received_at: datetime
     processed_at: datetime | None
-    headers: Sequence[tuple[str, str]] = ()
-    body: bytes | None = None
+    headers: Sequence[tuple[str, str]] = field(default=(), repr=False)
+    body: bytes | None = field(default=None, repr=False)
     body_bytes: int = 0
     dead: int = 0
     orphans: int = 0
@@ -129,7 +129,7 @@ class Orphan:
     provider: str
     endpoint: str
     receipt_id: UUID
-    document: Mapping[str, Any]
+    document: Mapping[str, Any] = field(repr=False)
     waited_s: float
 
 

@@ -12,7 +12,7 @@ import io
 import re
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import lru_cache
@@ -73,8 +73,8 @@ _ODD: Final = re.compile(r"\r\n[\t:\r]|\A[ \t:\r\n]")
 class _Leaf:
     """One part without parts: its header lines and its body, which may still need base64."""
 
-    head: str
-    body: bytes
+    head: str = field(repr=False)
+    body: bytes = field(repr=False)
     is_base64: bool
     may_hold_boundary: bool = False
 

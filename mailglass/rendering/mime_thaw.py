@@ -49,10 +49,10 @@ class ParsedMail:
     to: tuple[Address, ...]
     cc: tuple[Address, ...]
     reply_to: tuple[Address, ...]
-    subject: str
+    subject: str = field(repr=False)
     text: str | None = field(repr=False)
     html: str | None = field(repr=False)
-    headers: tuple[tuple[str, str], ...]
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
     attachments: tuple[Attachment, ...]
     message_id: str
     date: datetime

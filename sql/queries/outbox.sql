@@ -20,19 +20,30 @@ limit 1;
 
 -- name: alter_queued
 -- Holds, releases or reschedules queued messages; each delivery that still waits gets the event. The ids
--- of the messages that were queued, and held or not as the step needs it, come back.
-with altered as (
-    update mailglass.messages m
-    set held = coalesce(%(held)s::boolean, m.held),
-        stopped_at = case when %(held)s::boolean is null then m.stopped_at end,
-        run_at = coalesce(%(run_at)s::timestamptz, m.run_at),
-        -- What has a time of its own now does not leave when a breaker closes.
-        waits_for = case when %(run_at)s::timestamptz is null then m.waits_for end,
-        updated_at = now()
+-- of the messages that were queued, and held or not as the step needs it, come back: a message that would
+-- have expired by its new time is left as it was.
+with asked as (
+    select m.id, m.trace_id,
+           coalesce(%(run_at)s::timestamptz >= coalesce(%(expires_at)s::timestamptz, m.expires_at), false)
+               as expires_first
+    from mailglass.messages m
     where m.id = any (%(message_ids)s::uuid[])
       and m.tenant_id = %(tenant_id)s::text
       and m.state = 'queued'
       and (m.held is distinct from %(held)s::boolean or m.stopped_at is not null)
+    order by m.id
+    for update
+), altered as (
+    update mailglass.messages m
+    set held = coalesce(%(held)s::boolean, m.held),
+        stopped_at = case when %(held)s::boolean is null then m.stopped_at end,
+        run_at = coalesce(%(run_at)s::timestamptz, m.run_at),
+        expires_at = coalesce(%(expires_at)s::timestamptz, m.expires_at),
+        -- What has a time of its own now does not leave when a breaker closes.
+        waits_for = case when %(run_at)s::timestamptz is null then m.waits_for end,
+        updated_at = now()
+    from asked
+    where m.id = asked.id and not asked.expires_first
     returning m.id, m.trace_id
 ), told as (
     update mailglass.deliveries d
@@ -54,24 +65,30 @@ with altered as (
            t.trace_id, t.prior_hash, t.chain_hash
     from told t
 )
-select id from altered;
+select a.id, case when a.expires_first then 'expires_first' else 'done' end as altered from asked a;
 
 -- name: resend_message
 -- Queues the frozen bytes of a message again as a new message, for the recipients whose delivery ended
--- in one of the states asked for; the old deliveries get a resent event, the new ones say whose they
--- are. No row: there is no such recipient, or the bytes were scrubbed.
+-- in one of the states asked for and has had no event since it was looked at: of two that look at the
+-- same moment, one finds it changed. The old deliveries get a resent event, the new ones say whose they
+-- are. No row: there is no such recipient any more, or the bytes were scrubbed.
 with old as (
     select m.*
     from mailglass.messages m
     where m.id = %(message_id)s::uuid and m.tenant_id = %(tenant_id)s::text and m.payload is not null
     for update
-), wanted as (
-    select d.*, r.new_id, mailglass.genesis_hash(r.new_id) as genesis,
-           (row_number() over (order by d.position) - 1)::smallint as new_position
+), unchanged as (
+    select d.*, r.new_id
     from mailglass.deliveries d
-    join jsonb_to_recordset(%(recipients)s::jsonb) as r (old_id uuid, new_id uuid) on r.old_id = d.id
+    join jsonb_to_recordset(%(recipients)s::jsonb) as r (old_id uuid, new_id uuid, seq integer)
+        on r.old_id = d.id and r.seq = d.seq
     join old on old.id = d.message_id
     where d.state = any (%(states)s::text[])
+    for update of d
+), wanted as (
+    select u.*, mailglass.genesis_hash(u.new_id) as genesis,
+           (row_number() over (order by u.position) - 1)::smallint as new_position
+    from unchanged u
 ), message as (
     insert into mailglass.messages (
         id, tenant_id, stream, mailable, authenticates, mail_from, payload, payload_sha256, payload_bytes,

@@ -1,22 +1,74 @@
 -- name: deliveries_of_person
--- Every delivery to an address, under its key or under the keyed hash that it has once it is erased.
+-- A page of the deliveries to an address, under its key or under the keyed hash that it has once it is
+-- erased: as many as have so many bytes of mail together, and one at least.
+with page as (
+    select d.id, m.payload_bytes as size
+    from mailglass.deliveries d
+    join mailglass.messages m on m.id = d.message_id
+    where d.tenant_id = %(tenant_id)s::text and d.address_key = any (%(keys)s::text[])
+      and d.id > %(after)s::uuid
+    order by d.id
+    limit %(limit)s::integer
+), measured as (
+    select p.id, p.size, sum(p.size) over (order by p.id rows unbounded preceding) as bytes from page p
+)
 select d.id, d.message_id, d.tenant_id, d.kind, m.stream, d.state, d.outcome, m.mailable, d.provider,
        d.provider_message_id, d.failure_class, d.code, m.attempts, m.run_at, d.created_at, d.updated_at,
        m.payload_bytes, m.payload_sha256, d.address::text as address, m.payload, m.settings
-from mailglass.deliveries d
+from measured s
+join mailglass.deliveries d on d.id = s.id
 join mailglass.messages m on m.id = d.message_id
+where s.bytes - s.size < %(bytes)s::bigint
+order by d.id;
+
+-- name: ids_of_person
+-- A page of the ids under which providers speak of the deliveries to an address.
+select d.id, d.provider_message_id
+from mailglass.deliveries d
 where d.tenant_id = %(tenant_id)s::text and d.address_key = any (%(keys)s::text[])
   and d.id > %(after)s::uuid
 order by d.id
 limit %(limit)s::integer;
 
 -- name: payloads_after
--- A page of the bytes that are still kept, for whoever looks for an address in them.
+-- A page of the bytes that are still kept, for whoever looks for an address in them: so many bytes, and
+-- one message at least. Where asked, of messages alone that were queued of late.
+with page as (
+    select m.id, m.payload_bytes as size
+    from mailglass.messages m
+    where m.tenant_id = %(tenant_id)s::text and m.id > %(after)s::uuid and m.payload is not null
+      and (%(within_s)s::double precision is null
+           or m.created_at > clock_timestamp() - make_interval(secs => %(within_s)s::double precision))
+    order by m.id
+    limit %(limit)s::integer
+), measured as (
+    select p.id, p.size, sum(p.size) over (order by p.id rows unbounded preceding) as bytes from page p
+)
 select m.id, m.payload
-from mailglass.messages m
-where m.tenant_id = %(tenant_id)s::text and m.id > %(after)s::uuid and m.payload is not null
-order by m.id
-limit %(limit)s::integer;
+from measured s
+join mailglass.messages m on m.id = s.id
+where s.bytes - s.size < %(bytes)s::bigint
+order by m.id;
+
+-- name: receipts_after
+-- A page of the webhook receipts that still have their bodies: so many bytes, and one receipt at least.
+-- Where asked, those alone that came of late.
+with page as (
+    select r.id, octet_length(r.body) as size
+    from mailglass.webhook_receipts r
+    where r.tenant_id = %(tenant_id)s::text and r.id > %(after)s::uuid and r.body is not null
+      and (%(within_s)s::double precision is null
+           or r.received_at > clock_timestamp() - make_interval(secs => %(within_s)s::double precision))
+    order by r.id
+    limit %(limit)s::integer
+), measured as (
+    select p.id, p.size, sum(p.size) over (order by p.id rows unbounded preceding) as bytes from page p
+)
+select r.id, r.provider, r.endpoint, r.received_at, r.headers, r.body
+from measured s
+join mailglass.webhook_receipts r on r.id = s.id
+where s.bytes - s.size < %(bytes)s::bigint
+order by r.id;
 
 -- name: messages_of_person
 -- The messages that hold an address outside their bytes, and those that were found to have it in
@@ -31,16 +83,12 @@ where m.tenant_id = %(tenant_id)s::text
        or lower(concat_ws(' ', m.mail_from, m.settings::text, m.idempotency_key, m.ordering_key,
            m.rfc_message_id)) ~ %(pattern)s::text);
 
--- name: erase_receipts
--- Takes the bodies of webhook receipts that hold an address, or speak of one of the person's
--- deliveries. It would rather take one too many: a receipt is a copy that is kept for a replay.
+-- name: empty_receipts
+-- Takes the bodies of webhook receipts: a receipt is a copy that is kept for a replay.
 with receipt as (
     update mailglass.webhook_receipts r
     set body = null, headers = '{}'
-    where r.tenant_id = %(tenant_id)s::text and r.body is not null
-      and exists (
-          select from unnest(%(spellings)s::text[]) as s (spelling)
-          where position(s.spelling in lower(encode(r.body, 'escape') || r.headers::text)) > 0)
+    where r.id = any (%(ids)s::uuid[]) and r.tenant_id = %(tenant_id)s::text and r.body is not null
     returning r.id
 )
 select count(*)::integer as rows from receipt;

@@ -17,8 +17,9 @@ import psycopg
 import pytest
 
 from command_help import commands
+from front_desk import front_desk
 from guides import command
-from mailglass import MailglassError
+from mailglass import MailglassError, Suppression, SuppressionReason, SuppressionScope
 from mailglass.cli import progress as cli_progress
 from tests_paths import ROOT
 
@@ -267,7 +268,21 @@ for words in json.loads(sys.argv[1]):
 """
 
 
-@pytest.mark.usefixtures("_folder")
+@pytest.fixture
+def _held(database_url: str) -> None:
+    """Hold something on the person who is erased: nothing would be exit code 1."""
+    with front_desk(database_url) as mail:
+        mail.suppress(
+            Suppression(
+                scope=SuppressionScope.ADDRESS,
+                value="zoe@mail.example",
+                reason=SuppressionReason.MANUAL,
+                source="test",
+            )
+        )
+
+
+@pytest.mark.usefixtures("_folder", "_held")
 def test_what_takes_long_moves_on_a_terminal(database_url: str) -> None:
     """Without colour where NO_COLOR is set."""
     given = {"MAILGLASS_DATABASE_URL": database_url, "MAILGLASS_ERASURE_KEY": "e" * 64}
@@ -276,7 +291,7 @@ def test_what_takes_long_moves_on_a_terminal(database_url: str) -> None:
     assert COLOUR.search(told) is None
 
 
-@pytest.mark.usefixtures("_folder")
+@pytest.mark.usefixtures("_folder", "_held")
 @pytest.mark.parametrize("label", LONG)
 def test_a_pipe_gets_no_bar(label: str, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """And no line of what is done soon."""

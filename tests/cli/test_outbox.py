@@ -56,7 +56,10 @@ def test_steps_are_told_and_recorded(database_url: str, waiting: Delivery) -> No
     for arguments in (
         ["hold", one, "--actor", "case 7"],
         ["release", one, "--actor", "case 7", "--json"],
-        ["reschedule", one, "--at", "2031-01-01T00:00:00+00:00", "--actor", "case 7"],
+        [
+            *("reschedule", one, "--actor", "case 7", "--at", "2031-01-01T00:00:00+00:00"),
+            *("--expires-at", "2031-01-02T00:00:00+00:00"),
+        ],
         ["cancel", one, "--actor", "case 7"],
     ):
         told = _run(*arguments, url=database_url)

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from front_desk import front_desk, note
 from mailglass import ConfigError, SendError
 from mailglass.cli.group import mailglass
+from webhook_requests import bounced, hooked, request
 
 Run = Callable[..., Result]
 
@@ -42,6 +43,32 @@ def test_nobody_is_known_by_an_address_that_had_no_mail(run: Run) -> None:
     told = run("export", "nobody@mail.example")
     assert told.exit_code == 1
     assert json.loads(told.stdout)["deliveries"] == []
+
+
+def test_an_address_on_which_nothing_is_held_is_told(run: Run, database_url: str) -> None:
+    """Exit code 1: it may have been mistyped. A script reads zeros."""
+    with front_desk(database_url) as mail:
+        mail.deliver(note())
+    told = run("erase", "zeo@mail.example")
+    assert (told.exit_code, told.stdout) == (1, "")
+    assert told.stderr.splitlines()[1:] == [
+        "mailglass: nothing is held on this address; is it spelt as it was used?"
+    ]
+    assert "zeo" not in told.stderr
+    document = run("erase", "zeo@mail.example", "--json")
+    assert document.exit_code == 0
+    assert set(json.loads(document.stdout)["erased"].values()) == {0}
+
+
+def test_mail_from_somebody_is_exported_though_they_never_got_any(
+    run: Run, database_url: str
+) -> None:
+    """It is held on them."""
+    with hooked(database_url) as mail:
+        mail.ingest("postmark", request(bounced(None, Email="kim@mail.example")))
+    told = run("export", "kim@mail.example")
+    assert told.exit_code == 0
+    assert len(json.loads(told.stdout)["received"]) == 1
 
 
 def test_waiting_mail_is_erased_with_cancel_alone(run: Run, database_url: str) -> None:

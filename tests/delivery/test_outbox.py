@@ -88,6 +88,35 @@ def test_a_mail_gets_another_time(database_url: str) -> None:
             mail.outbox.reschedule(one.id, datetime.now(), actor="zoe")  # noqa: DTZ005 - what is refused
 
 
+def test_a_time_at_which_a_mail_has_expired_is_refused(database_url: str) -> None:
+    """It would be answered with yes, and the mail would never leave; a new expiry goes with it."""
+    with front_desk(database_url) as mail:
+        one = mail.deliver_later(note())
+        late = datetime.now(UTC) + timedelta(days=2)
+        for expiry in (None, late, late - timedelta(hours=1)):
+            with pytest.raises(SendError) as caught:
+                mail.outbox.reschedule(one.id, late, expires_at=expiry, actor="zoe")
+            assert caught.value.type is SendErrorType.INVALID_TRANSITION
+            assert caught.value.code == "expires_first"
+        assert _types(mail, one.id) == ["queued"]
+        expiry = late + timedelta(hours=1)
+        mail.outbox.reschedule(one.id, late, expires_at=expiry, actor="zoe")
+        assert mail.events(one.id)[-1].payload["expires_at"] == expiry.isoformat()
+    with psycopg.connect(database_url) as owner:
+        row = owner.execute("select run_at, expires_at from mailglass.messages").fetchone()
+    assert row == (late, expiry)
+
+
+def test_an_expiry_needs_a_zone_too(database_url: str) -> None:
+    """As every time does."""
+    with front_desk(database_url) as mail:
+        one = mail.deliver_later(note())
+        now = datetime.now(UTC)
+        with pytest.raises(SendError) as caught:
+            mail.outbox.reschedule(one.id, now, expires_at=now.replace(tzinfo=None), actor="zoe")
+        assert caught.value.code == "naive_time"
+
+
 def test_cancelling_tells_the_truth(database_url: str) -> None:
     """T12."""
     with front_desk(database_url) as mail:

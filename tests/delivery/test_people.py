@@ -6,13 +6,10 @@ import base64
 import json
 import logging
 import re
-from typing import Any
 from urllib.parse import quote
-from uuid import uuid4
 
 import psycopg
 import pytest
-from psycopg import sql
 
 from front_desk import count, front_desk, note
 from mailglass import (
@@ -31,27 +28,25 @@ from mailglass import (
 )
 from mailglass.adapters.fake import FakeAdapter, FakeMode
 from mailglass.delivery.people import People
-from mailglass.ledger.suppressions import Suppressions
 from mailglass.suppression import erased_value
-from webhook_requests import hooked, request
-
-KEY = "0123456789abcdef0123456789abcdef"
-LOCAL = "zoe.q7f3a"
-ADDRESS = f"{LOCAL}@mail.example"
-TYPED = "Zoe.Q7f3a@Mail.Example"
-SPELLINGS = [
+from people_held import (
     ADDRESS,
-    ADDRESS.encode().hex(),
-    quote(ADDRESS, safe=""),
-    f"{LOCAL}\\u0040mail.example",
-    f"{LOCAL}&#64;mail.example",
-    base64.b64encode(ADDRESS.encode()).decode(),
+    KEY,
     LOCAL,
-]
+    TYPED,
+    desk,
+    everything,
+    keep_receipt,
+    people,
+    standing,
+)
+
 TAKEN_OUT_OF = {
     f"mailglass.{name}"
     for name in ("messages", "deliveries", "webhook_orphans", "webhook_receipts", "suppressions")
 }
+
+
 WITHOUT_ADDRESS = {
     "mailglass.erasure_marks",
     "mailglass.erasures",
@@ -72,59 +67,9 @@ WITHOUT_ADDRESS = {
 }
 
 
-def _people(mail: Mailglass) -> People:
-    return mail.people(by="ann")
-
-
-def _desk(database_url: str, fake: FakeAdapter | None = None, **settings: Any) -> Any:
-    return front_desk(database_url, fake, erasure_key=KEY, **settings)
-
-
-def _everything(database_url: str) -> str:
-    """Return every row of every table as COPY writes it, and every text and bytea by itself."""
-    told: list[str] = []
-    with psycopg.connect(database_url) as owner:
-        tables = owner.execute(
-            "select n.nspname, c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace"
-            " where c.relkind in ('r', 'p') and n.nspname in ('mailglass', 'mailglass_guard', 'public')"
-        ).fetchall()
-        assert len(tables) > 10
-        for names in tables:
-            statement = sql.SQL("copy {} to stdout").format(sql.Identifier(*names))
-            with owner.cursor() as cursor, cursor.copy(statement) as copy:
-                told += [bytes(block).decode("utf-8", "replace") for block in copy]
-        for schema, table, column in owner.execute(
-            "select table_schema, table_name, column_name from information_schema.columns"
-            " where table_schema = 'mailglass' and udt_name = 'bytea'"
-        ).fetchall():
-            name = sql.Identifier(schema, table)
-            read = sql.SQL("select {} from {}").format(sql.Identifier(column), name)
-            told += [
-                bytes(row[0]).decode("utf-8", "replace")
-                for row in owner.execute(read)
-                if row[0] is not None
-            ]
-    return "\n".join(told).lower()
-
-
-def _standing(database_url: str) -> list[str]:
-    everything = _everything(database_url)
-    return [one for one in SPELLINGS if one.lower() in everything]
-
-
 def _list_with(address: str) -> Attachment:
     rows = f"{'name,' * 40}\nZoe,{address}\n".encode()
     return Attachment(filename="list.csv", content=rows, content_type="text/csv")
-
-
-def _receipt(database_url: str, body: bytes, headers: str = "{}") -> None:
-    with psycopg.connect(database_url) as owner:
-        owner.execute(
-            "insert into mailglass.webhook_receipts"
-            " (id, tenant_id, provider, dedupe_key, headers, body, body_sha256)"
-            " values (%s, 'default', 'x', %s, %s::jsonb, %s, sha256(%s))",
-            (uuid4(), uuid4().hex, headers, body, body),
-        )
 
 
 def _fill(database_url: str, mail: Mailglass) -> None:
@@ -153,10 +98,10 @@ def _fill(database_url: str, mail: Mailglass) -> None:
         )
     with pytest.raises(SuppressedError):
         mail.deliver(note(to=TYPED))
-    _receipt(database_url, json.dumps({"email": TYPED}).encode())
-    _receipt(database_url, f"to={quote(ADDRESS, safe='')}".encode())
-    _receipt(database_url, b'{"to": "' + LOCAL.encode() + b'\\u0040mail.example"}')
-    _receipt(database_url, b"{}", json.dumps({"x-to": ADDRESS}))
+    keep_receipt(database_url, json.dumps({"email": TYPED}).encode())
+    keep_receipt(database_url, f"to={quote(ADDRESS, safe='')}".encode())
+    keep_receipt(database_url, b'{"to": "' + LOCAL.encode() + b'\\u0040mail.example"}')
+    keep_receipt(database_url, b"{}", json.dumps({"x-to": ADDRESS}))
 
 
 def test_no_table_holds_the_address_afterwards(
@@ -164,22 +109,22 @@ def test_no_table_holds_the_address_afterwards(
 ) -> None:
     """Row 90: every column of every table, in every spelling, and what was logged."""
     caplog.set_level(logging.DEBUG)
-    with _desk(database_url) as mail:
+    with desk(database_url) as mail:
         _fill(database_url, mail)
-        assert {ADDRESS, LOCAL} <= set(_standing(database_url))
-        done = _people(mail).erase(TYPED)
+        assert {ADDRESS, LOCAL} <= set(standing(database_url))
+        done = people(mail).erase(TYPED)
         assert (done.messages, done.receipts, done.suppressions) == (12, 4, 2)
-        assert _standing(database_url) == []
+        assert standing(database_url) == []
         assert mail.store.broken_chains() == ()
     assert ADDRESS not in caplog.text.lower()
-    assert ADDRESS not in f"{done!r} {_people(mail)!r}".lower()
+    assert ADDRESS not in f"{done!r} {people(mail)!r}".lower()
 
 
 def test_the_erased_person_is_still_refused(database_url: str) -> None:
     """Under the keyed hash, on every stream that was refused."""
-    with _desk(database_url) as mail:
+    with desk(database_url) as mail:
         _fill(database_url, mail)
-        _people(mail).erase(ADDRESS)
+        people(mail).erase(ADDRESS)
         with pytest.raises(SuppressedError):
             mail.deliver(note(to=TYPED))
 
@@ -187,14 +132,14 @@ def test_the_erased_person_is_still_refused(database_url: str) -> None:
 def test_counts_and_other_peoples_rows_stay(database_url: str) -> None:
     """No row goes, states stay, and who shares a mail keeps their delivery."""
     tables = ("messages", "deliveries", "events", "webhook_receipts", "suppressions")
-    with _desk(database_url) as mail:
+    with desk(database_url) as mail:
         _fill(database_url, mail)
         mail.deliver(note(to="ann@mail.example"))
         before = {table: count(database_url, table) for table in tables}
         keys = "count(distinct address_key), count(*) filter (where state = 'sent')"
         with psycopg.connect(database_url) as owner:
-            people = owner.execute(f"select {keys} from mailglass.deliveries".encode()).fetchone()
-        _people(mail).erase(ADDRESS)
+            persons = owner.execute(f"select {keys} from mailglass.deliveries".encode()).fetchone()
+        people(mail).erase(ADDRESS)
         assert {table: count(database_url, table) for table in tables} == before
         with psycopg.connect(database_url) as owner:
             after = owner.execute(f"select {keys} from mailglass.deliveries".encode()).fetchone()
@@ -204,25 +149,25 @@ def test_counts_and_other_peoples_rows_stay(database_url: str) -> None:
             whole = owner.execute(
                 "select count(*) from mailglass.messages where payload is not null"
             ).fetchone()
-        assert after == people
+        assert after == persons
         assert kept == (9,)
         assert whole == (1,)
 
 
 def test_another_tenants_rows_are_not_touched(database_url: str) -> None:
     """Each tenant answers for itself."""
-    with _desk(database_url) as mail:
+    with desk(database_url) as mail:
         mail.deliver(note(to=ADDRESS))
         other = People(store=mail.store, tenant_id="other", erasure_key=KEY.encode())
         assert other.erase(ADDRESS).deliveries == 0
-        assert ADDRESS in _standing(database_url)
+        assert ADDRESS in standing(database_url)
 
 
 @pytest.mark.parametrize("mode", [None, FakeMode.UNKNOWN_TIMEOUT], ids=["queued", "unknown"])
 def test_what_has_not_left_keeps_the_address(database_url: str, mode: FakeMode | None) -> None:
     """Nothing is changed until the mail is cancelled."""
     fake = FakeAdapter()
-    with _desk(database_url, fake) as mail:
+    with desk(database_url, fake) as mail:
         mail.suppress(
             Suppression(
                 scope=SuppressionScope.ADDRESS_STREAM, value=ADDRESS, reason=SuppressionReason.MANUAL,
@@ -233,13 +178,13 @@ def test_what_has_not_left_keeps_the_address(database_url: str, mode: FakeMode |
         if mode is not None:
             fake.next(mode)
             mail.dispatch_due()
-        before = _everything(database_url)
+        before = everything(database_url)
         with pytest.raises(SendError) as caught:
-            _people(mail).erase(ADDRESS)
+            people(mail).erase(ADDRESS)
         assert caught.value.code == "on_its_way"
-        assert _everything(database_url) == before
-        assert _people(mail).erase(ADDRESS, cancel=True).deliveries == 1
-        assert _standing(database_url) == []
+        assert everything(database_url) == before
+        assert people(mail).erase(ADDRESS, cancel=True).deliveries == 1
+        assert standing(database_url) == []
         found = mail.delivery(delivery.id)
         assert found is not None
         assert found.state in {DispatchState.CANCELLED, DispatchState.UNKNOWN_FINAL}
@@ -249,51 +194,17 @@ def test_what_has_not_left_keeps_the_address(database_url: str, mode: FakeMode |
 
 def test_somebody_with_a_longer_name_is_not_touched(database_url: str) -> None:
     """Neither the mail that waits for them nor what was sent to them."""
-    with _desk(database_url) as mail:
+    with desk(database_url) as mail:
         mail.deliver(note(to="joanna@mail.example", text="To joanna@mail.example"))
         waiting = mail.deliver_later(note(to="mary.anna@mail.example"))
-        done = _people(mail).erase("anna@mail.example", cancel=True)
+        done = people(mail).erase("anna@mail.example", cancel=True)
         assert (done.deliveries, done.messages) == (0, 0)
         found = mail.delivery(waiting.id)
         assert found is not None
         assert found.state is DispatchState.QUEUED
     assert {"joanna@mail.example", "mary.anna@mail.example"} <= set(
-        re.findall(r"[\w.]+@mail\.example", _everything(database_url))
+        re.findall(r"[\w.]+@mail\.example", everything(database_url))
     )
-
-
-def test_a_report_without_its_delivery_goes_too(database_url: str) -> None:
-    """It waits for days in a table of its own, with the address that it names."""
-    told = {"RecordType": "Delivery", "MessageID": "abc", "DeliveredAt": "2026-03-01T12:00:00Z"}
-    with hooked(database_url, erasure_key=KEY) as mail:
-        mail.ingest("postmark", request({**told, "Recipient": ADDRESS}))
-        mail.ingest("postmark", request({**told, "Recipient": "yan@mail.example"}))
-        assert count(database_url, "webhook_orphans") == 2
-        mail.people(by="ann").erase(ADDRESS)
-        assert count(database_url, "webhook_orphans") == 1
-        assert _standing(database_url) == []
-
-
-def test_mail_queued_while_somebody_is_erased_is_told(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It is new, so it is not pulled away; whoever erases hears of it."""
-    with _desk(database_url) as mail:
-        mail.deliver(note(to=ADDRESS))
-        erase = Suppressions.erase
-
-        def while_a_mail_comes(book: Suppressions, address: str) -> int:
-            mail.deliver_later(note(to=ADDRESS))
-            return erase(book, address)
-
-        monkeypatch.setattr(Suppressions, "erase", while_a_mail_comes)
-        with pytest.raises(SendError) as caught:
-            _people(mail).erase(ADDRESS)
-        monkeypatch.undo()
-        assert caught.value.code == "on_its_way"
-        mail.dispatch_due()
-        assert _people(mail).erase(ADDRESS).deliveries == 1
-        assert _standing(database_url) == []
 
 
 def test_every_table_is_known_to_the_erasure(database_url: str) -> None:
@@ -308,20 +219,20 @@ def test_every_table_is_known_to_the_erasure(database_url: str) -> None:
 
 def test_a_mail_that_is_leaving_is_not_pulled_away(database_url: str) -> None:
     """Its attempt ends first, cancelled or not."""
-    with _desk(database_url) as mail:
+    with desk(database_url) as mail:
         delivery = mail.deliver_later(note(to=ADDRESS))
         assert mail.dispatcher.claim("default", delivery.message_id) is not None
         with pytest.raises(SendError) as caught:
-            _people(mail).erase(ADDRESS, cancel=True)
+            people(mail).erase(ADDRESS, cancel=True)
         assert caught.value.code == "on_its_way"
 
 
 def test_erasing_twice_changes_nothing_more(database_url: str) -> None:
     """And each is on record, under the hash."""
-    with _desk(database_url) as mail:
+    with desk(database_url) as mail:
         mail.deliver(note(to=ADDRESS))
-        assert _people(mail).erase(ADDRESS).deliveries == 1
-        assert _people(mail).erase(ADDRESS).deliveries == 0
+        assert people(mail).erase(ADDRESS).deliveries == 1
+        assert people(mail).erase(ADDRESS).deliveries == 0
     with psycopg.connect(database_url) as owner:
         found = owner.execute(
             "select subject, deliveries, changed_by from mailglass.erasures order by at"
@@ -332,9 +243,9 @@ def test_erasing_twice_changes_nothing_more(database_url: str) -> None:
 
 def test_a_link_in_an_old_mail_still_takes_its_reader_off(database_url: str) -> None:
     """The delivery knows the hash, and that is what is refused from then on."""
-    with _desk(database_url) as mail:
+    with desk(database_url) as mail:
         delivery = mail.deliver(note(to=ADDRESS, stream="operational"))
-        _people(mail).erase(ADDRESS)
+        people(mail).erase(ADDRESS)
         assert mail.unsubscribe(delivery.id)
         with pytest.raises(SuppressedError):
             mail.deliver(note(to=ADDRESS, stream="operational"))
@@ -345,26 +256,26 @@ def test_without_a_key_nothing_is_erased(database_url: str) -> None:
     with front_desk(database_url) as mail:
         mail.deliver(note(to=ADDRESS))
         with pytest.raises(ConfigError) as caught:
-            _people(mail).erase(ADDRESS)
+            people(mail).erase(ADDRESS)
         assert caught.value.key == "erasure_key"
-        assert ADDRESS in _standing(database_url)
+        assert ADDRESS in standing(database_url)
 
 
 def test_an_idempotency_key_with_an_address_is_kept_as_a_hash(database_url: str) -> None:
     """Keys cannot be changed later, so no address gets into them; repetitions are known."""
-    with _desk(database_url) as mail:
+    with desk(database_url) as mail:
         first = mail.deliver(note(idempotency_key=f"welcome:{ADDRESS}"))
         assert mail.deliver(note(idempotency_key=f"welcome:{ADDRESS}")).id == first.id
         (again,) = mail.deliver_many([note(idempotency_key=f"welcome:{ADDRESS}")])
         assert again.id == first.id
-        assert _standing(database_url) == []
+        assert standing(database_url) == []
 
 
 def test_export_shows_all_that_is_held(database_url: str) -> None:
     """Deliveries with their events and bytes, suppressions with their history, as JSON."""
-    with _desk(database_url) as mail:
+    with desk(database_url) as mail:
         _fill(database_url, mail)
-        told = json.loads(json.dumps(_people(mail).held_on(TYPED)))
+        told = json.loads(json.dumps(people(mail).held_on(TYPED)))
     assert (told["shape"], told["tenant"], told["address"]) == (
         "mailglass.person/1",
         "default",
@@ -386,10 +297,10 @@ def test_export_shows_all_that_is_held(database_url: str) -> None:
 
 def test_export_after_erasure_shows_what_is_left(database_url: str) -> None:
     """Found by the hash: states and events, and no content."""
-    with _desk(database_url) as mail:
+    with desk(database_url) as mail:
         mail.deliver(note(to=ADDRESS))
-        _people(mail).erase(ADDRESS)
-        (left,) = json.loads(json.dumps(_people(mail).held_on(ADDRESS)))["deliveries"]
+        people(mail).erase(ADDRESS)
+        (left,) = json.loads(json.dumps(people(mail).held_on(ADDRESS)))["deliveries"]
     assert (left["mail"], left["settings"], left["state"]) == (None, {}, "sent")
     assert left["address"].endswith("@erased")
 
@@ -399,8 +310,8 @@ def test_export_shows_nobody_elses_variables(database_url: str) -> None:
     stored = StoredTemplate(
         id="t", per_recipient={ADDRESS: {"code": "mine"}, "yan@mail.example": {"code": "theirs"}}
     )
-    with _desk(database_url) as mail:
+    with desk(database_url) as mail:
         mail.deliver(note(to=[ADDRESS, "yan@mail.example"], stored_template=stored))
-        told = json.dumps(_people(mail).held_on(ADDRESS))
+        told = json.dumps(people(mail).held_on(ADDRESS))
     assert "mine" in told
     assert "theirs" not in told
