@@ -446,13 +446,14 @@ create table mailglass.webhook_receipts (
     reason text,
     received_at timestamp with time zone not null default now(),
     processed_at timestamp with time zone,
+    lease_until timestamp with time zone,
     constraint webhook_receipts_state_check CHECK ((state = ANY (ARRAY['received'::text, 'processed'::text, 'dead'::text]))),
     constraint webhook_receipts_pkey PRIMARY KEY (id),
     constraint webhook_receipts_tenant_id_provider_endpoint_dedupe_key_key UNIQUE (tenant_id, provider, endpoint, dedupe_key)
 );
 alter table mailglass.webhook_receipts owner to mailglass_owner;
 CREATE INDEX webhook_receipts_by_time ON mailglass.webhook_receipts USING btree (received_at, id);
-CREATE INDEX webhook_receipts_open ON mailglass.webhook_receipts USING btree (received_at) WHERE (state <> 'processed'::text);
+CREATE INDEX webhook_receipts_open ON mailglass.webhook_receipts USING btree (id) WHERE (state = 'received'::text);
 
 create function mailglass.daily_maximum(spec jsonb, today date) returns bigint
     sql immutable parallel s

@@ -26,8 +26,13 @@ from mailglass.errors import ConfigError, ConfigErrorType, SignatureError, Signa
 from mailglass.events import EventType, RejectReason
 
 BODY_BYTES_MAX: Final = 10 * 1024 * 1024
-"""The largest body of any provider is a batch of a few MB."""
+"""The largest batch of reports of any provider is a few MB; received mail may be larger."""
+PARSED_BYTES_MAX: Final = 64 * 1024 * 1024
+"""What is parsed of a body that an endpoint lets in; the largest mail of any provider is 40 MB."""
 JSON_DEPTH_MAX: Final = 32
+JSON_CONTAINERS_MAX: Final = 200_000
+"""Arrays and objects: each takes up to 240 bytes of memory, and three in the body."""
+JSON_STRINGS_MAX: Final = 1_000_000
 JSON_INT_DIGITS_MAX: Final = 20
 """A 64-bit integer with its sign; ``int`` of thousands of digits costs quadratic time."""
 FORM_FIELDS_MAX: Final = 1_000
@@ -39,6 +44,8 @@ TOKEN_KEY: Final = "mailglass_delivery"  # noqa: S105 - the name of a field, not
 """The metadata key that carries the delivery's id to the provider and back; 18 characters, since
 Postmark allows 20."""
 
+_STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+"""A string of JSON, or what begins as one: it never goes back, whatever stands in it."""
 _UNIX: Final = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
 _UNIX_MAX: Final = 10**12
 _MOMENTS_CACHED_MAX: Final = 1_024
@@ -216,13 +223,16 @@ def parse_json(body: bytes | str, *, provider: str) -> Any:
     """Return what JSON says; bytes that are not UTF-8 become replacement characters.
 
     Raises:
-        SignatureError: ``malformed_header`` for more than 10 MB, 32 levels or 20 digits, for NaN
-            and infinities, a key given twice, or anything that is not JSON.
+        SignatureError: ``malformed_header`` for more than 64 MB, 32 levels, 20 digits, 200,000
+            arrays and objects or a million strings, for NaN and infinities, a key given twice, or
+            anything that is not JSON.
 
     """
     raw = body.encode("utf-8", "replace") if isinstance(body, str) else body
-    if len(raw) > BODY_BYTES_MAX:
+    if len(raw) > PARSED_BYTES_MAX:
         raise malformed(provider, "body_too_large")
+    if _is_costly(raw):
+        raise malformed(provider, "json_values")
     try:
         found = _DECODER.decode(raw.decode("utf-8", "replace"))
     except ValueError:
@@ -241,6 +251,24 @@ def _has_many_parts(raw: bytes) -> bool:
     """Tell whether there may be as many arrays and objects as would be too deep in each other."""
     parts = raw.count(b"{")
     return parts > JSON_DEPTH_MAX or parts + raw.count(b"[") > JSON_DEPTH_MAX
+
+
+def _is_costly(raw: bytes) -> bool:
+    """Tell whether the values would take far more memory than the body, before any of them is made.
+
+    Half of the strings count at least, as an escaped quote and one behind a backslash look alike.
+    """
+    brackets = raw.count(b"[") + raw.count(b"{")
+    if raw.count(b'"') - raw.count(b'\\"') > 2 * JSON_STRINGS_MAX:
+        return True
+    if brackets <= JSON_CONTAINERS_MAX:
+        return False
+    return brackets - _brackets_in_strings(raw) > JSON_CONTAINERS_MAX
+
+
+def _brackets_in_strings(raw: bytes) -> int:
+    spans = (one.span() for one in _STRING.finditer(raw))
+    return sum(raw.count(b"[", *span) + raw.count(b"{", *span) for span in spans)
 
 
 def _is_deep(value: Any) -> bool:
@@ -291,10 +319,10 @@ def parse_form(body: bytes, *, provider: str) -> dict[str, str]:
     """Return the fields of a URL-encoded form; of a name given twice the last value counts.
 
     Raises:
-        SignatureError: ``malformed_header`` for more than 10 MB or 1,000 fields.
+        SignatureError: ``malformed_header`` for more than 64 MB or 1,000 fields.
 
     """
-    if len(body) > BODY_BYTES_MAX:
+    if len(body) > PARSED_BYTES_MAX:
         raise malformed(provider, "body_too_large")
     try:
         return dict(

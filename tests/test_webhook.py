@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import tracemalloc
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -12,6 +14,9 @@ from mailglass.adapters.signatures import WebhookAuth, check_hmac_hex
 from mailglass.errors import ConfigError, ConfigErrorType, SignatureError, SignatureErrorType
 from mailglass.events import EventType
 from mailglass.webhook import (
+    JSON_CONTAINERS_MAX,
+    JSON_STRINGS_MAX,
+    PARSED_BYTES_MAX,
     TOKEN_KEY,
     HeaderMap,
     ProviderEvent,
@@ -46,7 +51,7 @@ def _refusal(caught: pytest.ExceptionInfo[SignatureError]) -> SignatureErrorType
 @pytest.mark.parametrize(
     "body",
     [b"", b"{", b'{"a": NaN}', b'{"a": 1e999}', b"1" * 21, b'{"a": 1, "a": 2}', b"[" * 33 + b"]" * 33,
-     b"nul", b'"' + b"\\" * 9, b"x" * (10 * 1024 * 1024 + 1)],
+     b"nul", b'"' + b"\\" * 9, b"x" * (PARSED_BYTES_MAX + 1)],
 )  # fmt: skip
 def test_json_that_could_harm_is_refused(body: bytes) -> None:
     """Depth, digits, size, doubled keys and numbers that no store keeps."""
@@ -58,6 +63,33 @@ def test_json_that_could_harm_is_refused(body: bytes) -> None:
 def test_brackets_inside_strings_are_no_depth() -> None:
     """A long text is no attack."""
     assert parse_json(b'{"a": "' + b"[" * 500 + b'"}', provider="p") == {"a": "[" * 500}
+
+
+@pytest.mark.parametrize("one", [b"[]", b"{}", b'{"":0}', b'"ab"'])
+def test_ten_megabytes_take_little_memory(one: bytes) -> None:
+    """Some providers sign inside the body, so that anybody's is parsed before it is refused."""
+    body = b"[" + b",".join([one] * (9_900_000 // (len(one) + 1))) + b"]"
+    tracemalloc.start()
+    try:
+        with pytest.raises(SignatureError) as caught:
+            parse_json(body, provider="p")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert caught.value.detail == "json_values"
+    assert peak < len(body)
+
+
+@pytest.mark.parametrize("text", ["[{" * JSON_CONTAINERS_MAX, '\\"[\\\\' * JSON_STRINGS_MAX])
+def test_brackets_and_quotes_inside_strings_are_no_values(text: str) -> None:
+    """A received mail may hold any text."""
+    assert parse_json(json.dumps([text]), provider="p") == [text]
+
+
+def test_a_large_batch_is_read() -> None:
+    """A thousand times what a provider sends at once."""
+    batch = [{"event": "delivered", "n": number} for number in range(JSON_CONTAINERS_MAX - 1)]
+    assert len(parse_json(json.dumps(batch), provider="p")) == len(batch)
 
 
 def test_a_form_has_a_bound_on_its_fields() -> None:

@@ -6,12 +6,12 @@ The topic is checked before anything else: whoever has an AWS account can have S
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from mailglass.adapters.signatures import is_signed
+from mailglass.adapters.sns_certificates import Certificates
 from mailglass.errors import ConfigError, ConfigErrorType, SignatureErrorType
 from mailglass.webhook import (
     WebhookRequest,
@@ -27,7 +27,6 @@ from mailglass.webhook import (
 
 PROVIDER: Final = "amazon_ses"
 CERTIFICATE_BYTES_MAX: Final = 16_384
-CERTIFICATES_MAX: Final = 16
 _RETRIED_S: Final = 3_600.0
 """SNS repeats a request to an HTTP endpoint for an hour at most, under its first timestamp."""
 _ARN: Final = re.compile(
@@ -58,19 +57,20 @@ _DIGESTS: Final = {"1": "sha1", "2": "sha256"}
 class Sns:
     """Verifies messages of our topics; certificates are fetched once and kept.
 
-    ``fetch`` gets an address on SNS's own host in the topic's region. What it raises passes through
-    ``verify``: the message may be genuine, and SNS repeats it after an answer such as 503.
+    ``fetch`` gets an address on SNS's own host in the topic's region, so many times a minute. What
+    it raises passes through ``verify``: the message may be genuine, and SNS repeats it after an
+    answer such as 503.
     """
 
     topic_arns: tuple[str, ...]
     accepts_sha1: bool
     tolerance_s: float
     fetch: Callable[[str], bytes] = field(repr=False)
-    _kept: dict[str, bytes] = field(default_factory=dict, repr=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _certificates: Certificates = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse a topic that is none."""
+        self._certificates = Certificates(provider=PROVIDER, fetch=self.fetch)
         for arn in self.topic_arns:
             if _ARN.fullmatch(arn) is None:
                 raise ConfigError(
@@ -82,6 +82,7 @@ class Sns:
 
         Raises:
             SignatureError: whatever is wrong.
+            SendError: retryable, the certificate cannot be fetched now.
             ConfigError: ``webhook_verification_key_missing`` when no topic is allowed.
 
         """
@@ -143,10 +144,7 @@ class Sns:
     def _key(self, url: str, request: WebhookRequest) -> Any:
         from cryptography.x509 import load_pem_x509_certificate  # noqa: PLC0415 - heavy
 
-        with self._lock:
-            pem = self._kept.get(url)
-        if pem is None:
-            pem = self.fetch(url)
+        pem = self._certificates.pem(url, request)
         if not 0 < len(pem) <= CERTIFICATE_BYTES_MAX:
             raise refused(SignatureErrorType.MALFORMED_KEY, PROVIDER, "certificate size")
         try:
@@ -156,15 +154,8 @@ class Sns:
             raise refused(SignatureErrorType.MALFORMED_KEY, PROVIDER, "certificate") from None
         if not certificate.not_valid_before_utc <= request.now <= certificate.not_valid_after_utc:
             raise refused(SignatureErrorType.MALFORMED_KEY, PROVIDER, "certificate expired")
-        self._keep(url, pem)
+        self._certificates.keep(url, pem)
         return key
-
-    def _keep(self, url: str, pem: bytes) -> None:
-        """Keep a certificate that could be read, and no more than a few: the oldest goes."""
-        with self._lock:
-            self._kept[url] = pem
-            while len(self._kept) > CERTIFICATES_MAX:
-                del self._kept[next(iter(self._kept))]
 
 
 def _is_on_sns(url: Any, record: dict[str, Any], path: re.Pattern[str]) -> bool:

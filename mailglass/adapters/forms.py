@@ -6,7 +6,7 @@ import re
 from typing import Final
 from urllib.parse import parse_qsl
 
-from mailglass.webhook import BODY_BYTES_MAX, FORM_FIELDS_MAX, WebhookRequest, malformed
+from mailglass.webhook import FORM_FIELDS_MAX, PARSED_BYTES_MAX, WebhookRequest, malformed
 
 URL_ENCODED: Final = "application/x-www-form-urlencoded"
 MULTIPART: Final = "multipart/form-data"
@@ -28,11 +28,11 @@ def form_fields(request: WebhookRequest, *, provider: str) -> tuple[tuple[str, s
     """Return the text fields of a form in order, a name as often as it stands; files are left out.
 
     Raises:
-        SignatureError: ``malformed_header`` for another content type, for more than 10 MB or 1,000
+        SignatureError: ``malformed_header`` for another content type, for more than 64 MB or 1,000
             fields, or for a multipart body that does not follow RFC 7578.
 
     """
-    if len(request.body) > BODY_BYTES_MAX:
+    if len(request.body) > PARSED_BYTES_MAX:
         raise malformed(provider, "body_too_large")
     match form_kind(request):
         case "application/x-www-form-urlencoded":

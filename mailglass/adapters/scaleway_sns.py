@@ -7,12 +7,12 @@ at least once a year: https://www.scaleway.com/en/docs/topics-and-events/referen
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from mailglass.adapters.signatures import is_signed
+from mailglass.adapters.sns_certificates import Certificates
 from mailglass.errors import ConfigError, ConfigErrorType, SignatureErrorType
 from mailglass.webhook import (
     WebhookRequest,
@@ -27,7 +27,6 @@ from mailglass.webhook import (
 
 PROVIDER: Final = "scaleway"
 CERTIFICATE_BYTES_MAX: Final = 65_536
-CERTIFICATES_MAX: Final = 16
 AUTHORITIES_MAX: Final = 8
 _RETRIED_S: Final = 86_400.0
 """How long a request may come again under its first time; Scaleway documents no bound."""
@@ -68,11 +67,11 @@ class Topics:
     accepts_sha1: bool
     tolerance_s: float
     fetch: Callable[[str], bytes] = field(repr=False)
-    _kept: dict[str, bytes] = field(default_factory=dict, repr=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _certificates: Certificates = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse a topic that is none."""
+        self._certificates = Certificates(provider=PROVIDER, fetch=self.fetch)
         if not all(map(_ARN.fullmatch, self.topic_arns)):
             raise ConfigError(
                 "a topic of Scaleway is not an ARN", type=ConfigErrorType.INVALID, key="topic_arns"
@@ -83,6 +82,7 @@ class Topics:
 
         Raises:
             SignatureError: whatever is wrong.
+            SendError: retryable, a certificate cannot be fetched now.
             ConfigError: ``webhook_verification_key_missing`` when no topic is allowed.
 
         """
@@ -137,29 +137,19 @@ class Topics:
         if not isinstance(url, str) or _CERTIFICATE_URL.fullmatch(url) is None:
             raise malformed(PROVIDER, "certificate address")
         chain_url = _CHAIN_URL.format(region=region)
-        chains = [one.encode() for one in self.authorities] or [self._pem(chain_url)]
-        pem = self._pem(url)
+        chains = [one.encode() for one in self.authorities] or [
+            self._certificates.pem(chain_url, request)
+        ]
+        pem = self._certificates.pem(url, request)
         leaf = _certificates(pem)[0]
         known = [one for chain in chains for one in _certificates(chain)]
         current = [one for one in known if _is_current(one, request)]
         if not (_is_current(leaf, request) and _is_issued(leaf, current)):
             raise refused(SignatureErrorType.MALFORMED_KEY, PROVIDER, "certificate")
-        self._keep(url, pem)
+        self._certificates.keep(url, pem)
         if not self.authorities:
-            self._keep(chain_url, chains[0])
+            self._certificates.keep(chain_url, chains[0])
         return leaf.public_key()
-
-    def _pem(self, url: str) -> bytes:
-        with self._lock:
-            kept = self._kept.get(url)
-        return self.fetch(url) if kept is None else kept
-
-    def _keep(self, url: str, pem: bytes) -> None:
-        """Keep what led to a trusted key, and no more than a few: the oldest goes."""
-        with self._lock:
-            self._kept[url] = pem
-            while len(self._kept) > CERTIFICATES_MAX:
-                del self._kept[next(iter(self._kept))]
 
 
 def confirmation_url(record: dict[str, Any]) -> str | None:

@@ -178,6 +178,14 @@ def _receipt_json(receipt: Receipt) -> dict[str, Json]:
     }
 
 
+def _harmless(content: str) -> str:
+    """Return text whose controls a terminal does not obey; lines and tabs stay as they are."""
+    return "".join(
+        one if one.isprintable() or one in "\n\t" else one.encode("unicode_escape").decode()
+        for one in content.replace("\r\n", "\n")
+    )
+
+
 def _receipt_line(receipt: Receipt) -> str:
     shown = f"{receipt.id} {receipt.received_at:%Y-%m-%d %H:%M:%S} {receipt.provider}/{receipt.endpoint}"
     more = f" {receipt.reason}" if receipt.reason else ""
@@ -223,7 +231,12 @@ def list_(  # noqa: PLR0913 - the filters, each an option
 
 @command.command("show")
 @click.argument("receipt_id", type=click.UUID)
-@click.option("--body", "with_body", is_flag=True, help="Print the body, which holds addresses.")
+@click.option(
+    "--body",
+    "with_body",
+    is_flag=True,
+    help="Print the body, which holds addresses; controls are escaped.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @database_option
 def show(*, receipt_id: UUID, with_body: bool, as_json: bool, database_url: str | None) -> None:
@@ -238,7 +251,7 @@ def show(*, receipt_id: UUID, with_body: bool, as_json: bool, database_url: str 
         click.echo("mailglass: there is no such receipt", err=True)
         raise click.exceptions.Exit(EXIT_REFUSED)
     if with_body:
-        click.echo((found.body or b"").decode("utf-8", "replace"))
+        click.echo(_harmless((found.body or b"").decode("utf-8", "replace")))
         return
     if as_json:
         refused: list[Json] = [{"place": one.place, "reason": one.reason} for one in dead]

@@ -14,6 +14,8 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from mailglass.adapters.amazon_ses_sns import parsed_notification
+from mailglass.errors import SignatureError
+from mailglass.inbound.batch import Unread, each
 from mailglass.inbound.fields import (
     as_written,
     bare_address,
@@ -36,11 +38,11 @@ from mailglass.webhook import (
 
 Fetch = Callable[[str], bytes]
 """Returns what lies at a path of the provider's API, or where an answer of it says."""
-Fetching = Callable[[WebhookRequest, Fetch], tuple[InboundMessage, ...]]
+Fetching = Callable[[WebhookRequest, Fetch], tuple[InboundMessage | Unread, ...]]
 FETCHES_MAX: Final = 100
-"""Fetches for one request."""
+"""Fetches for one mail."""
 FETCHED_BYTES_MAX: Final = 50 * 1024 * 1024
-"""Bytes fetched for one request, all attachments of all its mails together."""
+"""Bytes fetched for one request, all attachments of those of its mails that can be read."""
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _TOKEN: Final = re.compile(r"[!-~]{1,2000}")
 _BUCKET: Final = re.compile(r"[a-z0-9.-]{3,63}")
@@ -50,7 +52,7 @@ _ANY_TYPE: Final = "application/octet-stream"
 
 
 class _Bounded:
-    """Fetches for one request until a bound is met."""
+    """Fetches for the mails of one request until a bound is met."""
 
     def __init__(self, fetch: Fetch, *, provider: str) -> None:
         self._fetch = fetch
@@ -67,6 +69,15 @@ class _Bounded:
         if self._bytes > FETCHED_BYTES_MAX:
             raise malformed(self._provider, "attachments too large")
         return content
+
+    def of_mail(self, read: Callable[[], InboundMessage]) -> InboundMessage:
+        """Read one mail; what was fetched for one that cannot be read is nothing of the others'."""
+        self._count, before = 0, self._bytes
+        try:
+            return read()
+        except SignatureError:
+            self._bytes = before
+            raise
 
 
 def amazon_ses(request: WebhookRequest, fetch: Fetch) -> tuple[InboundMessage, ...]:
@@ -108,7 +119,7 @@ def _of_amazon_ses(content: Any, action: dict[str, Any], fetch: Fetch) -> bytes:
     return fetch(f"/{bucket}/{quote(key, safe='/~')}")
 
 
-def brevo(request: WebhookRequest, fetch: Fetch) -> tuple[InboundMessage, ...]:
+def brevo(request: WebhookRequest, fetch: Fetch) -> tuple[InboundMessage | Unread, ...]:
     """Read parsed mails; each attachment is fetched by its token.
 
     https://developers.brevo.com/docs/inbound-parse-webhooks
@@ -117,7 +128,10 @@ def brevo(request: WebhookRequest, fetch: Fetch) -> tuple[InboundMessage, ...]:
     if not isinstance(told.get("items"), list):
         raise malformed("brevo", "items")
     bounded = _Bounded(fetch, provider="brevo")
-    return tuple(_of_brevo(mapping(item), bounded) for item in sequence(told["items"]))
+    return each(
+        sequence(told["items"]),
+        lambda item: bounded.of_mail(lambda: _of_brevo(mapping(item), bounded)),
+    )
 
 
 def _of_brevo(item: dict[str, Any], fetch: Fetch) -> InboundMessage:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from email import message_from_bytes, policy
 from email.message import EmailMessage
 from typing import Final
 
-from mailglass.inbound.message import PARTS_MAX, InboundAttachment, bare_name
+from mailglass.inbound.bounds import PARTS_MAX, parsed
+from mailglass.inbound.message import InboundAttachment, bare_name, decoded_text
 from mailglass.webhook import WebhookRequest, malformed, parse_form
 
 _MULTIPART: Final = "multipart/form-data"
@@ -27,12 +27,7 @@ class Form:
     def text(self, name: str, charset: str = "utf-8") -> str | None:
         """Return a field as text, or None where it is not there."""
         found = self.fields.get(name)
-        if found is None:
-            return None
-        try:
-            return found.decode(charset, "replace")
-        except LookupError:
-            return found.decode("utf-8", "replace")
+        return None if found is None else decoded_text(found, charset)
 
 
 def read_form(request: WebhookRequest, *, provider: str) -> Form:
@@ -49,8 +44,8 @@ def read_form(request: WebhookRequest, *, provider: str) -> Form:
     if "\r" in kind or "\n" in kind:
         raise malformed(provider, "content type")
     head = f"Content-Type: {kind}\r\n\r\n".encode("latin-1", "replace")
-    whole = message_from_bytes(head + request.body, policy=policy.HTTP)
-    parts = whole.get_payload()
+    whole = parsed(head + request.body, provider=provider)
+    parts = whole.get_payload() if whole.is_multipart() else None
     if not isinstance(parts, list) or len(parts) > PARTS_MAX:
         raise malformed(provider, "form")
     fields: dict[str, bytes] = {}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum, unique
+from inspect import iscoroutinefunction
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
@@ -14,6 +15,7 @@ from mailglass.inbound.message import InboundMessage
 
 ROUTES_MAX: Final = 1_000
 _REASON: Final = re.compile(r"[\w.:/ -]{1,64}", re.ASCII)
+_KIND_CHARS_MAX: Final = 40
 _NAME: Final = re.compile(r"[\w.-]{1,64}", re.ASCII)
 
 
@@ -65,11 +67,15 @@ class Route:
 
     def takes(self, message: InboundMessage) -> bool:
         """Tell whether the mail is for this route."""
-        return (
-            (self.to is None or any(_is(self.to, one) for one in message.recipients))
-            and (self.subject is None or _is(self.subject, message.subject))
-            and all(_is(one, message.header(name)) for name, one in self.header.items())
-        )
+        return _is_for(self, message, message.recipients)
+
+
+def _is_for(route: Route, message: InboundMessage, recipients: tuple[str, ...]) -> bool:
+    return (
+        (route.to is None or any(_is(route.to, one) for one in recipients))
+        and (route.subject is None or _is(route.subject, message.subject))
+        and all(_is(one, message.header(name)) for name, one in route.header.items())
+    )
 
 
 def _is(pattern: Pattern, value: str | None) -> bool:
@@ -124,7 +130,7 @@ class Mailbox:
 
         Raises:
             ConfigError: ``conflicting`` for a name that is taken, ``invalid`` for one that is no
-                word or for more than 1,000 routes.
+                word, for more than 1,000 routes and for an ``async def``, which nobody would await.
 
         """
 
@@ -149,6 +155,13 @@ class Mailbox:
                 type=ConfigErrorType.INVALID,
                 key="route",
             )
+        if iscoroutinefunction(route.handler):
+            raise ConfigError(
+                f"the handler of {route.name} is an async function",
+                type=ConfigErrorType.INVALID,
+                key="route",
+                hint="Handlers are plain functions; asyncio.run() calls what is async.",
+            )
         if any(one.name == route.name for one in self._routes):
             raise ConfigError(
                 f"two routes are called {route.name}", type=ConfigErrorType.CONFLICTING, key="route"
@@ -156,13 +169,32 @@ class Mailbox:
         self._routes.append(route)
 
     def handle(self, message: InboundMessage) -> Handled:
-        """Give a mail to the first route that matches; what its handler raises is its outcome."""
-        route = next((one for one in self._routes if one.takes(message)), None)
-        if route is None:
-            return Handled(route=None, outcome=InboundOutcome.UNROUTED)
+        """Give a mail to the first route that matches; what its handler raises is its outcome.
+
+        So is ``returned_…`` with the name of a type, for a handler that returns something else than
+        a Ruling or nothing: then nobody knows what it says of the mail.
+        """
+        route: Route | None = None
         try:
-            ruling = route.handler(message) or Ruling()
+            whom = message.recipients
+            route = next((one for one in self._routes if _is_for(one, message, whom)), None)
+            if route is None:
+                return Handled(route=None, outcome=InboundOutcome.UNROUTED)
+            ruling = _ruling(route.handler(message))
         except Exception as error:  # noqa: BLE001 - the mail is kept and can be handled again, whatever this is
+            name = None if route is None else route.name
             kind = type(error).__name__[:64]
-            return Handled(route=route.name, outcome=InboundOutcome.FAILED, reason=kind)
+            return Handled(route=name, outcome=InboundOutcome.FAILED, reason=kind)
         return Handled(route=route.name, outcome=ruling.outcome, reason=ruling.reason)
+
+
+def _ruling(returned: object) -> Ruling:
+    """Return what a handler says, in words even where it returned something else."""
+    if returned is None:
+        return Ruling()
+    if isinstance(returned, Ruling):
+        return returned
+    if isinstance(returned, Coroutine):
+        returned.close()  # it would never be awaited
+    kind = type(returned).__name__[:_KIND_CHARS_MAX]
+    return Ruling(outcome=InboundOutcome.FAILED, reason=f"returned_{kind}")

@@ -6,20 +6,27 @@ is refused as a whole.
 
 from __future__ import annotations
 
+import codecs
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from email import message_from_bytes, policy
 from email.message import EmailMessage
 from email.utils import getaddresses, parsedate_to_datetime
 from typing import Any, Final
 
+from mailglass.inbound.bounds import DEPTH_MAX, HEADERS_MAX, Spent, parsed
 from mailglass.webhook import malformed
 
-PARTS_MAX: Final = 500
-DEPTH_MAX: Final = 20
-HEADERS_MAX: Final = 1_000
-_POLICY: Final = policy.default.clone(raise_on_defect=False)
+ADDRESSES_CHARS_MAX: Final = 64_000
+"""Of longer headers the addresses are not looked for; 64,000 characters hold about 2,000 of them."""
+COMMENTS_DEPTH_MAX: Final = 20
+"""How deep comments may stand in each other (RFC 5322 §3.2.2) in a header whose addresses are read."""
+_PARENTHESES: Final = re.compile(r"[()]")
+_NO_CHARSETS: Final = frozenset(
+    {"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "mbcs", "oem"}
+)
+"""Codecs of Python that no mail is written in; some cannot replace what they do not understand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +69,16 @@ class InboundMessage:
         return next((value for key, value in self.headers if key.lower() == lower), None)
 
     def addresses(self, name: str) -> tuple[tuple[str, str], ...]:
-        """Return name and address of each mailbox in a header; what is none is left out."""
+        """Return name and address of each mailbox in a header; what is none is left out.
+
+        A header is none where it is longer than 64,000 characters, or its comments stand more than
+        20 deep in each other.
+        """
         lower = name.lower()
-        values = [value for key, value in self.headers if key.lower() == lower]
+        given = [value for key, value in self.headers if key.lower() == lower]
+        values = [one for one in given if not _is_deep(one)]
+        if sum(map(len, values)) > ADDRESSES_CHARS_MAX:
+            return ()
         return tuple((shown, spec) for shown, spec in getaddresses(values) if spec)
 
     @property
@@ -77,7 +91,7 @@ class InboundMessage:
         """Return the time that the sender wrote, or None where it is no time."""
         try:
             return parsedate_to_datetime(self.header("Date") or "")
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
 
     @property
@@ -88,14 +102,18 @@ class InboundMessage:
         return tuple(spec for name in ("To", "Cc") for _, spec in self.addresses(name))
 
 
-def from_mime(raw: bytes, *, provider: str, **known: Any) -> InboundMessage:
+def from_mime(
+    raw: bytes, *, provider: str, spent: Spent | None = None, **known: Any
+) -> InboundMessage:
     """Read a mail from its bytes; ``known`` is what the provider says beside them.
+
+    ``spent`` is what other pieces of the same mail have cost.
 
     Raises:
         SignatureError: ``malformed_header`` for more than 500 parts, 20 levels or 1,000 headers.
 
     """
-    mail = message_from_bytes(raw, policy=_POLICY)
+    mail = parsed(raw, provider=provider, spent=spent)
     parts = list(_parts(mail, provider=provider))
     bodies = {kind: _body(parts, kind) for kind in ("text/plain", "text/html")}
     chosen = [one for one in bodies.values() if one is not None]
@@ -115,32 +133,35 @@ def headers_of(mail: EmailMessage, *, provider: str) -> tuple[tuple[str, str], .
     pairs = list(mail.raw_items())
     if len(pairs) > HEADERS_MAX:
         raise malformed(provider, "headers")
-    return tuple((name, _decoded(name, value)) for name, value in pairs)
+    return tuple((name, _decoded(mail, name, value)) for name, value in pairs)
 
 
-def _decoded(name: str, value: str) -> str:
-    try:
-        shown = str(_POLICY.header_fetch_parse(name, value))
-    except Exception:  # noqa: BLE001 - the parser of headers raises whatever a stranger makes it raise
-        shown = " ".join(str(value).split())
+def _decoded(mail: EmailMessage, name: str, value: str) -> str:
+    shown = str(mail.policy.header_fetch_parse(name, value))
     return shown.encode("utf-8", "replace").decode("utf-8")
 
 
-def _parts(
-    mail: EmailMessage, *, provider: str, depth: int = 0, seen: list[int] | None = None
-) -> Iterator[EmailMessage]:
+def _is_deep(value: str) -> bool:
+    """Tell whether comments stand in each other deeper than they may."""
+    depth = 0
+    for one in _PARENTHESES.finditer(value):
+        depth = depth + 1 if one[0] == "(" else max(0, depth - 1)
+        if depth > COMMENTS_DEPTH_MAX:
+            return True
+    return False
+
+
+def _parts(mail: EmailMessage, *, provider: str, depth: int = 0) -> Iterator[EmailMessage]:
     """Yield the parts that hold something; a mail within the mail counts as one of them."""
-    counted = [0] if seen is None else seen
-    counted[0] += 1
-    if counted[0] > PARTS_MAX or depth > DEPTH_MAX:
+    if depth > DEPTH_MAX:
         raise malformed(provider, "mime parts")
     if mail.get_content_maintype() != "multipart":
         yield mail
         return
-    payload = mail.get_payload()
+    payload = mail.get_payload() if mail.is_multipart() else []
     for part in payload if isinstance(payload, list) else []:
         if isinstance(part, EmailMessage):
-            yield from _parts(part, provider=provider, depth=depth + 1, seen=counted)
+            yield from _parts(part, provider=provider, depth=depth + 1)
 
 
 def _body(parts: Iterable[EmailMessage], kind: str) -> EmailMessage | None:
@@ -160,15 +181,22 @@ def _text(part: EmailMessage | None) -> str | None:
 
 def decoded_text(content: bytes, charset: str | None) -> str:
     """Return text in the charset that is named, or else in UTF-8; what is no text is replaced."""
+    return content.decode(_codec(charset) or "utf-8", "replace")
+
+
+def _codec(charset: str | None) -> str | None:
+    """Return the name of a codec that makes text of bytes, or None."""
     try:
-        return content.decode(charset or "utf-8", "replace")
-    except LookupError:
-        return content.decode("utf-8", "replace")
+        found = codecs.lookup(charset or "").name
+        b"a".decode(found, "replace")
+    except (LookupError, ValueError):
+        return None
+    return None if found.replace("_", "-") in _NO_CHARSETS else found
 
 
 def _content(part: EmailMessage) -> bytes:
     if part.get_content_type() == "message/rfc822":
-        payload = part.get_payload()
+        payload = part.get_payload() if part.is_multipart() else []
         inner = payload[0] if isinstance(payload, list) and payload else None
         return inner.as_bytes() if isinstance(inner, EmailMessage) else b""
     content = part.get_payload(decode=True)
@@ -178,12 +206,19 @@ def _content(part: EmailMessage) -> bytes:
 def _attachment(part: EmailMessage) -> InboundAttachment:
     content_id = (part.get("Content-ID") or "").strip().removeprefix("<").removesuffix(">")
     return InboundAttachment(
-        filename=bare_name(part.get_filename()),
+        filename=bare_name(_filename(part)),
         content_type=part.get_content_type(),
         content=_content(part),
         content_id=content_id or None,
         is_inline=part.get_content_disposition() == "inline",
     )
+
+
+def _filename(part: EmailMessage) -> str | None:
+    try:
+        return part.get_filename()
+    except ValueError:  # its charset (RFC 2231 §4) is a codec that cannot replace
+        return None
 
 
 def bare_name(filename: str | None) -> str | None:

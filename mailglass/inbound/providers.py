@@ -9,6 +9,8 @@ from email.utils import formataddr
 from types import MappingProxyType
 from typing import Any, Final
 
+from mailglass.inbound.batch import Unread, each
+from mailglass.inbound.bounds import Spent
 from mailglass.inbound.fields import (
     as_written,
     bare_address,
@@ -32,7 +34,7 @@ from mailglass.webhook import (
     texts,
 )
 
-Reader = Callable[[WebhookRequest], tuple[InboundMessage, ...]]
+Reader = Callable[[WebhookRequest], tuple[InboundMessage | Unread, ...]]
 _SPAM: Final[Mapping[str, bool]] = MappingProxyType({"yes": True, "no": False})
 
 
@@ -124,6 +126,7 @@ def mailjet(request: WebhookRequest) -> tuple[InboundMessage, ...]:
     parts = [mapping(one) for one in sequence(told.get("Parts"))]
     files = [one for one in parts if str(one.get("ContentRef")).startswith(_FILES)]
     recipient = text(told.get("Recipient"))
+    spent = Spent(provider="mailjet")
     found = InboundMessage(
         provider="mailjet",
         envelope_sender=text(told.get("Sender")),
@@ -132,7 +135,7 @@ def mailjet(request: WebhookRequest) -> tuple[InboundMessage, ...]:
         text=whole_text(told.get("Text-part")),
         html=whole_text(told.get("Html-part")),
         spam_score=number_of(told.get("SpamAssassinScore")),
-        attachments=tuple(_of_mailjet(told, one) for one in files),
+        attachments=tuple(_of_mailjet(told, one, spent) for one in files),
     )
     return (found,)
 
@@ -140,21 +143,22 @@ def mailjet(request: WebhookRequest) -> tuple[InboundMessage, ...]:
 _FILES: Final = ("Attachment", "InlineAttachment")
 
 
-def _of_mailjet(told: dict[str, Any], part: dict[str, Any]) -> InboundAttachment:
+def _of_mailjet(told: dict[str, Any], part: dict[str, Any], spent: Spent) -> InboundAttachment:
     """Read one file: its headers are read as those of a mail without a body."""
     lines = [f"{name}: {value}" for name, value in header_pairs(part.get("Headers"))]
-    read = from_mime("\r\n".join([*lines, "", ""]).encode("utf-8", "replace"), provider="mailjet")
+    head = "\r\n".join([*lines, "", ""]).encode("utf-8", "replace")
+    read = from_mime(head, provider="mailjet", spent=spent)
     named = read.attachments[0] if read.attachments else InboundAttachment(content=b"")
     content = from_base64(told.get(str(part.get("ContentRef")), ""), provider="mailjet")
     is_inline = str(part.get("ContentRef")).startswith("Inline")
     return replace(named, content=content, is_inline=is_inline)
 
 
-def mandrill(request: WebhookRequest) -> tuple[InboundMessage, ...]:
+def mandrill(request: WebhookRequest) -> tuple[InboundMessage | Unread, ...]:
     """Read the raw mails of a batch."""
     form = parse_form(request.body, provider="mandrill")
     batch = sequence(parse_json(form.get("mandrill_events", "[]"), provider="mandrill"))
-    return tuple(_of_mandrill(mapping(one)) for one in batch if mapping(one).get("msg"))
+    return each((mapping(one) for one in batch if mapping(one).get("msg")), _of_mandrill)
 
 
 def _of_mandrill(event: dict[str, Any]) -> InboundMessage:
@@ -302,11 +306,11 @@ def _of_sendgrid(form: Form) -> InboundMessage:
     )
 
 
-def sparkpost(request: WebhookRequest) -> tuple[InboundMessage, ...]:
+def sparkpost(request: WebhookRequest) -> tuple[InboundMessage | Unread, ...]:
     """Read the raw mails of a relay webhook's batch."""
     batch = sequence(parse_json(request.body, provider="sparkpost"))
     relayed = (mapping(mapping(mapping(one).get("msys")).get("relay_message")) for one in batch)
-    return tuple(_of_sparkpost(one) for one in relayed if one)
+    return each((one for one in relayed if one), _of_sparkpost)
 
 
 def _of_sparkpost(told: dict[str, Any]) -> InboundMessage:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Protocol, cast
 
+from mailglass.inbound.batch import Unread
 from mailglass.inbound.fetched import FETCHED
 from mailglass.inbound.message import InboundMessage
 from mailglass.inbound.providers import WHOLE
@@ -28,8 +29,10 @@ class Fetcher(Named, Protocol):
         """Return what lies at a path of the API, or at an address that the API named."""
 
 
-def read_mails(adapter: Named, request: WebhookRequest) -> tuple[InboundMessage, ...]:
+def read_each(adapter: Named, request: WebhookRequest) -> tuple[InboundMessage | Unread, ...]:
     """Return the mails that a verified request hands over, fetched where they lie at the provider.
+
+    In the place of a mail that cannot be read stands why not, if another of its request can be.
 
     Raises:
         SignatureError: ``malformed_header`` for what is no received mail.
@@ -41,3 +44,17 @@ def read_mails(adapter: Named, request: WebhookRequest) -> tuple[InboundMessage,
     if reader is None:
         return WHOLE[adapter.name](request)
     return reader(request, cast("Fetcher", adapter).fetch)
+
+
+def read_mails(adapter: Named, request: WebhookRequest) -> tuple[InboundMessage, ...]:
+    """Return the mails of a verified request where every one of them can be read.
+
+    Raises:
+        MailglassError: as ``read_each`` does, and what is wrong with one mail.
+
+    """
+    found = read_each(adapter, request)
+    for one in found:
+        if isinstance(one, Unread):
+            raise one.error
+    return tuple(one for one in found if not isinstance(one, Unread))

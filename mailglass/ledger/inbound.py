@@ -2,11 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
+from uuid import UUID
 
 from mailglass.ledger.store import Store
 from mailglass.ledger.webhooks import Source
+
+LEASE_S: Final = 600.0
+"""How long a received mail is its handler's; who takes longer may find it handled a second time."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Lease:
+    """A request whose mails nobody else hands to their handlers, until a time of the database."""
+
+    store: Store
+    receipt_id: UUID
+    until: datetime
+
+    def renewed(self) -> bool:
+        """Hold the request for the next mail; False where the lease ended, and another may have it."""
+        asked = {"id": self.receipt_id, "held_until": self.until, "lease_s": LEASE_S}
+        rows = self.store.rows("renew_receipt", asked)
+        if rows:
+            self.until = rows[0]["lease_until"]
+        return bool(rows)
+
+    def release(self) -> None:
+        """Give the request free; where the lease ended it is not ours to give."""
+        asked = {"id": self.receipt_id, "held_until": self.until}
+        self.store.rows("release_receipt", asked)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +55,19 @@ class InboundStore:
     """Runs the queries on ``inbound_messages``."""
 
     store: Store
+
+    @contextmanager
+    def claimed(self, receipt_id: UUID) -> Iterator[Lease | None]:
+        """Hold a request through the block; None where another process has it at this moment."""
+        rows = self.store.rows("claim_receipt", {"id": receipt_id, "lease_s": LEASE_S})
+        if not rows:
+            yield None
+            return
+        lease = Lease(store=self.store, receipt_id=receipt_id, until=rows[0]["lease_until"])
+        try:
+            yield lease
+        finally:
+            lease.release()
 
     def record(
         self, source: Source, place: int, *, route: str | None, outcome: str, reason: str | None

@@ -295,9 +295,11 @@ class WebhookStore:
         rows = self.store.rows("end_orphans", {"ended": json.dumps(told)})
         return int(rows[0]["ended"])
 
-    def open_receipts(self, *, older_than_s: float) -> tuple[UUID, ...]:
-        """Return receipts that were kept longer ago than that and never finished."""
-        asked = {"older_than_s": older_than_s, "limit": PAGE_MAX}
+    def open_receipts(
+        self, *, older_than_s: float, after: UUID | None = None, limit: int = PAGE_MAX
+    ) -> tuple[UUID, ...]:
+        """Return a page of receipts that were kept longer ago than that and never finished."""
+        asked = {"older_than_s": older_than_s, "after": after, "limit": limit}
         return tuple(row["id"] for row in self.store.rows("open_receipts", asked))
 
     def receipt(self, receipt_id: UUID, tenant_id: str | None = None) -> Receipt | None:

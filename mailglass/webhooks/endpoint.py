@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Final, NoReturn, Protocol, TypeAlias, runtime_checkable
 
 from mailglass.errors import ConfigError, ConfigErrorType, TenancyError, TenancyErrorType
 from mailglass.inbound.mailbox import Mailbox
 from mailglass.inbound.readers import READERS
-from mailglass.webhook import BODY_BYTES_MAX, ProviderEvent, WebhookRequest
+from mailglass.webhook import BODY_BYTES_MAX, PARSED_BYTES_MAX, ProviderEvent, WebhookRequest
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
@@ -48,11 +48,13 @@ class Endpoint:
 
     It is called at ``/webhooks/<provider>/<name>``, or without its name where it is the provider's
     only one. The tenant stands here, or a function of yours finds it once a request has verified;
-    it is never what a request says of itself. ``body_bytes_max`` bounds what is read of one. With a
-    ``mailbox`` what comes in is received mail, and no report.
+    it is never what a request says of itself. ``body_bytes_max`` bounds a request, 10 MB unless it
+    says otherwise and 64 MB at most. With a ``mailbox`` what comes in is received mail, and no
+    report.
 
     Raises:
-        ConfigError: ``invalid`` for a name that cannot stand in an address.
+        ConfigError: ``invalid`` for a name that cannot stand in an address, for a bound above 64 MB
+            and for a mailbox of a provider whose mail cannot be read.
 
     """
 
@@ -69,6 +71,12 @@ class Endpoint:
                 "an endpoint's name is lower-case letters, digits, - and _, at most 64",
                 type=ConfigErrorType.INVALID,
                 key="endpoints",
+            )
+        if not 0 < self.body_bytes_max <= PARSED_BYTES_MAX:
+            raise ConfigError(
+                f"an endpoint takes requests of 1 to {PARSED_BYTES_MAX} bytes",
+                type=ConfigErrorType.INVALID,
+                key="body_bytes_max",
             )
         if self.mailbox is not None and self.provider not in READERS:
             raise ConfigError(
@@ -87,18 +95,25 @@ class Endpoint:
         """Return whose mail a verified request reports on.
 
         Raises:
-            TenancyError: ``webhook_tenant_unresolved`` when the endpoint's function knows nobody.
+            TenancyError: ``webhook_tenant_unresolved`` when the endpoint's function knows nobody,
+                or raises.
 
         """
-        found = self.tenant_id if isinstance(self.tenant_id, str) else self.tenant_id(request)
-        if not found:
-            raise TenancyError(
-                "a webhook came for a tenant that nobody knows",
-                type=TenancyErrorType.WEBHOOK_TENANT_UNRESOLVED,
-                provider=self.provider,
-                reason=self.path,
-            )
-        return found
+        if isinstance(self.tenant_id, str):
+            return self.tenant_id or self._nobody()
+        try:
+            found = self.tenant_id(request)
+        except Exception as error:  # noqa: BLE001 - a function of the application's, of which nothing is known
+            self._nobody(error)
+        return found if isinstance(found, str) and found else self._nobody()
+
+    def _nobody(self, cause: Exception | None = None) -> NoReturn:
+        raise TenancyError(
+            "a webhook came for a tenant that nobody knows",
+            type=TenancyErrorType.WEBHOOK_TENANT_UNRESOLVED,
+            provider=self.provider,
+            reason=self.path,
+        ) from cause
 
     def is_of(self, tenant_id: str) -> bool:
         """Tell whether what came in here before may have been this tenant's."""

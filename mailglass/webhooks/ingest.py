@@ -12,6 +12,8 @@ from types import MappingProxyType
 from typing import Final
 from uuid import UUID
 
+from mailglass.adapters.forms import form_fields, form_kind
+from mailglass.adapters.mailgun_events import signed_fields
 from mailglass.delivery.record import REPORTED
 from mailglass.errors import (
     ConfigError,
@@ -22,11 +24,12 @@ from mailglass.errors import (
     TenancyError,
 )
 from mailglass.ids import new_id
+from mailglass.inbound.batch import Unread, may_pass, reason_of
 from mailglass.inbound.mailbox import Mailbox
 from mailglass.inbound.message import InboundMessage
-from mailglass.inbound.readers import read_mails
+from mailglass.inbound.readers import read_each
 from mailglass.ledger.faults import DatabaseAwayError
-from mailglass.ledger.inbound import InboundStore
+from mailglass.ledger.inbound import InboundStore, Lease
 from mailglass.ledger.rows import Pending
 from mailglass.ledger.webhooks import (
     Incoming,
@@ -131,24 +134,40 @@ class Ingest:
     ) -> tuple[Recorded, ...]:
         """Make what a kept request reports into events, or hand its mails to the endpoint's mailbox.
 
-        A request that cannot be read is dead. One whose mail could not be fetched now stays open:
-        the provider's repetition, the next reconciliation or a replay reads it again. A mail that
-        was handled is handled once more only where that is asked for.
+        A request that cannot be read is dead, and so is one mail of several. One whose mail could
+        not be fetched now stays open: the provider's repetition, the next reconciliation or a replay
+        reads it again. A mail that was handled is handled once more only where that is asked for.
+        A request whose mails another process hands over at this moment is left to that one.
 
         Raises:
             SendError: retryable, what the provider keeps of a mail could not be fetched.
             ConfigError: the provider refuses the credentials.
 
         """
+        if endpoint.mailbox is None:
+            return self._read(endpoint, request, receipt_id)
+        with InboundStore(store=self.webhooks.store).claimed(receipt_id) as lease:
+            if lease is None:
+                return ()
+            return self._read(endpoint, request, receipt_id, lease=lease, is_again=is_again)
+
+    def _read(
+        self,
+        endpoint: Endpoint,
+        request: WebhookRequest,
+        receipt_id: UUID,
+        *,
+        lease: Lease | None = None,
+        is_again: bool = False,
+    ) -> tuple[Recorded, ...]:
         try:
-            mails = read_mails(endpoint.adapter, request) if endpoint.mailbox else ()
+            mails = read_each(endpoint.adapter, request) if endpoint.mailbox else ()
             events = () if endpoint.mailbox else endpoint.adapter.events(request)
         except Exception as error:
-            if _may_pass(error):
+            if may_pass(error):
                 raise
             _say(Signal.WEBHOOK_DEAD, endpoint, error)
-            reason = error.type.value if isinstance(error, MailglassError) else type(error).__name__
-            self.webhooks.settle(receipt_id, ReceiptState.DEAD, reason.lower())
+            self.webhooks.settle(receipt_id, ReceiptState.DEAD, reason_of(error))
             return ()
         source = Source(
             tenant_id=endpoint.tenant_of(request),
@@ -156,24 +175,37 @@ class Ingest:
             endpoint=endpoint.name,
             receipt_id=receipt_id,
         )
-        if endpoint.mailbox is not None:
-            self._handled(endpoint.mailbox, source, mails, is_again=is_again)
+        if (
+            endpoint.mailbox is not None
+            and lease is not None
+            and not self._handled(endpoint.mailbox, source, mails, lease=lease, is_again=is_again)
+        ):
+            return ()
         return self._recorded(source, events, request)
 
     def _handled(
         self,
         mailbox: Mailbox,
         source: Source,
-        mails: Sequence[InboundMessage],
+        mails: Sequence[InboundMessage | Unread],
         *,
+        lease: Lease,
         is_again: bool,
-    ) -> None:
-        """Give each mail to its route, and write what came of it before the next one's turn."""
+    ) -> bool:
+        """Give each mail to its route, and write what came of it before the next one's turn.
+
+        One that cannot be read is buried in its place. It tells whether all had their turn: where
+        a handler took so long that the lease ended, the others are left to who has the request now.
+        """
         handled = InboundStore(store=self.webhooks.store)
         done = () if is_again else handled.of_receipt(source)
         skipped = {one.place for one in done}
         for place, mail in enumerate(mails):
-            if place not in skipped:
+            if isinstance(mail, Unread):
+                self.webhooks.bury(source, place, mail.reason)
+            elif place not in skipped:
+                if not lease.renewed():
+                    return False
                 found = mailbox.handle(mail)
                 handled.record(
                     source,
@@ -182,6 +214,7 @@ class Ingest:
                     outcome=found.outcome.value,
                     reason=found.reason,
                 )
+        return True
 
     def _recorded(
         self, source: Source, events: Sequence[ProviderEvent], request: WebhookRequest
@@ -207,11 +240,6 @@ def settle_unknown(webhooks: WebhookStore, recorded: Sequence[Recorded]) -> None
     unknown = {one.unknown_message_id for one in recorded if one.unknown_message_id is not None}
     if unknown:
         webhooks.store.move_messages([Pending(id=one) for one in sorted(unknown)], REPORTED)
-
-
-def _may_pass(error: Exception) -> bool:
-    """Tell whether the same request may be read later."""
-    return isinstance(error, ConfigError) or (isinstance(error, SendError) and error.retryable)
 
 
 def _turned_away(endpoint: Endpoint, request: WebhookRequest) -> Answer | None:
@@ -307,8 +335,8 @@ def _svix_id(request: WebhookRequest) -> str | None:
 
 def _mailgun_token(request: WebhookRequest) -> str | None:
     """Return Mailgun's token: its signature covers no more of the body, so each is good for once."""
-    if request.body.lstrip()[:1] != b"{":
-        return None
+    if form_kind(request) is not None:
+        return text(signed_fields(form_fields(request, provider="mailgun")).get("token"))
     signature = mapping(mapping(parse_json(request.body, provider="mailgun")).get("signature"))
     return text(signature.get("token"))
 

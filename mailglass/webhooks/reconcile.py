@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from mailglass.errors import ConfigError, SendError
+from mailglass.errors import MailglassError
+from mailglass.ledger.faults import DatabaseAwayError
 from mailglass.ledger.webhooks import (
     Orphan,
     ReceiptState,
@@ -48,9 +49,7 @@ def reconcile(ingest: Ingest, tenant_id: str | None = None) -> Reconciled:
 
     Each link is an event of its own, ``reconciled``. Any number of processes may do it at once.
     """
-    finished = sum(
-        _finish(ingest, one) for one in ingest.webhooks.open_receipts(older_than_s=GRACE_S)
-    )
+    finished = _finish_all(ingest)
     for one in ingest.webhooks.open_receipts(older_than_s=ORPHANS_KEPT_S):
         ingest.webhooks.settle(one, ReceiptState.DEAD, UNREAD)
     ended: dict[UUID, str | None] = {}
@@ -71,12 +70,26 @@ def reconcile(ingest: Ingest, tenant_id: str | None = None) -> Reconciled:
     )
 
 
+def _finish_all(ingest: Ingest) -> int:
+    """Read what was left open, page by page: one that cannot be read now keeps no other waiting."""
+    finished, after = 0, None
+    while page := ingest.webhooks.open_receipts(older_than_s=GRACE_S, after=after):
+        after = page[-1]
+        finished += sum(_finish(ingest, one) for one in page)
+    return finished
+
+
 def _finish(ingest: Ingest, receipt_id: UUID) -> bool:
+    """Read a request again; whatever is wrong with it, it stops no other from being finished."""
     try:
-        return replay(ingest, receipt_id, is_again=False) is not None
-    except (ConfigError, SendError) as error:
-        report(Signal.WEBHOOK_FAILED, level=logging.WARNING, error_type=error.type.value)
+        done = replay(ingest, receipt_id, is_again=False)
+    except DatabaseAwayError:
+        raise
+    except Exception as error:  # noqa: BLE001 - it is tried again at every pass, and dead after a week
+        kind = error.type.value if isinstance(error, MailglassError) else type(error).__name__
+        report(Signal.WEBHOOK_FAILED, level=logging.WARNING, error_type=kind)
         return False
+    return done is not None and done.state is not ReceiptState.RECEIVED
 
 
 def _page(webhooks: WebhookStore, page: Sequence[Orphan]) -> dict[UUID, str | None]:

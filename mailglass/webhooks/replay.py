@@ -28,7 +28,8 @@ def replay(
 
     It was verified when it came and is not verified again. What was recorded then stays as it is;
     received mail is handed to its route once more, unless ``is_again`` is False and it was handled.
-    One that was erased has nothing left to read, and is done.
+    One that was erased has nothing left to read, and is done. One whose mails are in work at this
+    moment is left to who has it.
 
     Raises:
         ConfigError: ``missing`` when its endpoint is not configured any more, or belongs to another

@@ -26,8 +26,9 @@ class _Place:
     """How far the passes of one worker have come, and how much of the current one is left."""
 
     after: UUID | None = None
-    receipts: int = 0
+    receipt: UUID | None = None
     pages_left: int = PAGES_MAX
+    may_read: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,24 +48,28 @@ class _Part(WebhookStore):
         self.place.after = page[-1].id if len(page) == PAGE_MAX else None
         return page
 
-    def open_receipts(self, *, older_than_s: float) -> tuple[UUID, ...]:
-        """Return the next requests that report; all of those that are too old to be read again.
-
-        A received mail is none of them: two workers that read it would call its handler twice.
-        """
-        found = WebhookStore.open_receipts(self, older_than_s=older_than_s)
+    def open_receipts(
+        self, *, older_than_s: float, after: UUID | None = None, limit: int = PAGE_MAX
+    ) -> tuple[UUID, ...]:
+        """Return the next of this worker's endpoints; all of those that are too old to be read again."""
         if older_than_s >= ORPHANS_KEPT_S:
-            return found
-        begin = self.place.receipts if self.place.receipts < len(found) else 0
-        self.place.receipts = begin + RECEIPTS_MAX
-        return tuple(one for one in found[begin : begin + RECEIPTS_MAX] if self._is_report(one))
+            return WebhookStore.open_receipts(
+                self, older_than_s=older_than_s, after=after, limit=limit
+            )
+        if not self.place.may_read or self.stopped.is_set():
+            return ()
+        self.place.may_read = False
+        page = WebhookStore.open_receipts(
+            self, older_than_s=older_than_s, after=self.place.receipt, limit=RECEIPTS_MAX
+        )
+        self.place.receipt = page[-1] if len(page) == RECEIPTS_MAX else None
+        return tuple(one for one in page if self._is_ours(one))
 
-    def _is_report(self, receipt_id: UUID) -> bool:
+    def _is_ours(self, receipt_id: UUID) -> bool:
         receipt = self.receipt(receipt_id)
         if receipt is None:
             return False
-        endpoint = self.endpoints.get(f"{receipt.provider}/{receipt.endpoint}")
-        return endpoint is not None and endpoint.mailbox is None
+        return f"{receipt.provider}/{receipt.endpoint}" in self.endpoints
 
 
 @dataclass(slots=True, kw_only=True)
@@ -94,6 +99,7 @@ class Reconciler:
         with span(SpanName.SWEEP) as step:
             whole = self.mail.webhooks
             self._place.pages_left = PAGES_MAX
+            self._place.may_read = True
             part = _Part(
                 store=whole.webhooks.store,
                 erasure_key=whole.webhooks.erasure_key,

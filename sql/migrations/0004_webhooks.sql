@@ -10,7 +10,9 @@ $$;
 
 -- Bodies are read back only for a replay: packing a batch of 1,000 events took longer than storing it.
 alter table mailglass.webhook_receipts alter column body set storage external;
-create index webhook_receipts_open on mailglass.webhook_receipts (received_at) where state <> 'processed';
+-- Whoever hands a received mail to its handler holds it until then.
+alter table mailglass.webhook_receipts add column lease_until timestamptz;
+create index webhook_receipts_open on mailglass.webhook_receipts (id) where state = 'received';
 create index webhook_receipts_by_time on mailglass.webhook_receipts (received_at, id);
 
 create table mailglass.webhook_orphans (

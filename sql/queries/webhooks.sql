@@ -37,8 +37,14 @@ with given as materialized (
 ), matched as materialized (
     select g.n,
         case when t.is_theirs then t.id else coalesce(r.id, case when i.is_theirs then i.id end) end as delivery_id,
-        case when t.is_theirs then t.address_key else coalesce(r.address_key, i.address_key) end
-            like 'hmac1:%%@erased' as is_erased,
+        -- Without a delivery: it is about somebody who was erased and has had no mail since.
+        coalesce(case when t.is_theirs then t.address_key else coalesce(r.address_key, i.address_key) end
+                like 'hmac1:%%@erased',
+            g.erased_key is not null
+            and exists (select from mailglass.deliveries d
+                where d.tenant_id = %(tenant_id)s::text and d.address_key = g.erased_key)
+            and not exists (select from mailglass.deliveries d
+                where d.tenant_id = %(tenant_id)s::text and d.address_key = g.address_key)) as is_erased,
         case when t.tenant_id <> %(tenant_id)s::text then 'tenant_mismatch'
             when t.is_theirs then null
             when t.id is not null and r.id is null or not i.is_theirs then 'recipient_mismatch'
@@ -173,7 +179,9 @@ with given as materialized (
     select (left(%(first_id)s::uuid::text, 32) || lpad(to_hex(g.n), 4, '0'))::uuid, %(tenant_id)s::text,
         %(provider)s::text, %(endpoint)s::text, %(receipt_id)s::uuid,
         encode(sha256(convert_to(g.key || coalesce(g.address_key, ''), 'UTF8')), 'hex'),
-        %(reports)s::jsonb -> (g.n - 1)::integer
+        case when m.is_erased
+            then jsonb_set(%(reports)s::jsonb -> (g.n - 1)::integer, '{address_key}', to_jsonb(g.erased_key))
+            else %(reports)s::jsonb -> (g.n - 1)::integer end
     from matched m
     join given g on g.n = m.n
     where m.fault = 'orphan' and %(receipt_id)s::uuid is not null
@@ -277,12 +285,15 @@ with asked as (
 select count(*) as ended from gone;
 
 -- name: open_receipts
--- Receipts that were kept but not finished, as after a crash: older than a grace, the oldest first.
+-- A page of receipts that were kept but not finished, as after a crash: older than a grace, in work
+-- with nobody, the oldest first, after the last of the page before.
 select r.id
 from mailglass.webhook_receipts r
 where r.state = 'received'
   and r.received_at < now() - make_interval(secs => %(older_than_s)s::double precision)
-order by r.received_at
+  and (r.lease_until is null or r.lease_until < now())
+  and (%(after)s::uuid is null or r.id > %(after)s::uuid)
+order by r.id
 limit %(limit)s::integer;
 
 -- name: webhook_receipt
@@ -335,20 +346,3 @@ with old as (
     delete from mailglass.webhook_receipts r using old where r.id = old.id returning r.id
 )
 select count(*) as pruned from gone;
-
--- name: record_inbound
--- What became of one received mail; handling it again replaces that and counts.
-insert into mailglass.inbound_messages as i
-    (receipt_id, place, tenant_id, provider, endpoint, route, outcome, reason)
-values (%(receipt_id)s::uuid, %(place)s::integer, %(tenant_id)s::text, %(provider)s::text, %(endpoint)s::text,
-    %(route)s::text, %(outcome)s::text, %(reason)s::text)
-on conflict (receipt_id, place) do update
-set route = excluded.route, outcome = excluded.outcome, reason = excluded.reason, runs = i.runs + 1,
-    handled_at = now()
-returning i.runs;
-
--- name: inbound_of_receipt
-select i.place, i.route, i.outcome, i.reason, i.runs, i.handled_at
-from mailglass.inbound_messages i
-where i.receipt_id = %(receipt_id)s::uuid
-order by i.place;

@@ -16,7 +16,6 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import NameOID
 
 from mailglass.adapters.amazon_ses import AmazonSesAdapter, AwsCredentials
-from mailglass.adapters.amazon_ses_sns import CERTIFICATES_MAX
 from mailglass.adapters.api import WebhookAuth
 from mailglass.errors import (
     ConfigError,
@@ -321,21 +320,6 @@ def test_a_certificate_is_fetched_once() -> None:
     for _ in range(3):
         adapter.verify(posted(a_record()))
     assert asked == [CERTIFICATE]
-
-
-def test_few_certificates_are_kept() -> None:
-    """The oldest goes, so that nobody can fill the memory or the store."""
-    asked: list[str] = []
-
-    def fetch(url: str) -> bytes:
-        asked.append(url)
-        return a_certificate()
-
-    adapter = an_adapter(fetch)
-    urls = [CERTIFICATE.replace("0123", f"{number:04}") for number in range(CERTIFICATES_MAX + 1)]
-    for url in [*urls, urls[-1], urls[0]]:
-        adapter.verify(posted(a_record(SigningCertURL=url)))
-    assert asked == [*urls, urls[0]]
 
 
 def test_a_certificate_that_cannot_be_fetched_may_be_asked_for_again() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from mailglass.adapters.forms import form_fields, form_kind
 from mailglass.errors import SignatureError, SignatureErrorType
-from mailglass.webhook import BODY_BYTES_MAX, FORM_FIELDS_MAX
+from mailglass.webhook import FORM_FIELDS_MAX, PARSED_BYTES_MAX
 from tests.adapters.wire import a_webhook
 
 ENCODED = "application/x-www-form-urlencoded"
@@ -73,7 +73,7 @@ def test_a_file_is_left_out(head: str) -> None:
     [
         (b"a=1", "text/plain"),
         (b"&".join([b"a=1"] * (FORM_FIELDS_MAX + 1)), ENCODED),
-        (b"a" * (BODY_BYTES_MAX + 1), ENCODED),
+        (b"a" * (PARSED_BYTES_MAX + 1), ENCODED),
         (parts(), "multipart/form-data"),
         (parts(), "multipart/form-data; boundary="),
         (parts(('name="a"', b"1"))[:-4], "multipart/form-data; boundary=b"),

@@ -67,6 +67,18 @@ def test_one_is_shown_with_what_was_refused_and_why(
     assert _run("webhooks", "show", str(uuid4()), url=database_url).returncode == 1
 
 
+def test_a_strangers_controls_do_not_reach_the_terminal(database_url: str) -> None:
+    """A mail could set its title, hide lines or turn the writing round; its words are shown."""
+    endpoints = [Endpoint(name="default", adapter=postmark(), tenant_id="default")]
+    with hooked(database_url, endpoints=endpoints) as mail:
+        body = '{"Text": "\x1b]0;owned\x07\x9b2J\u202eß\r",\r\n\t"A": "b"}'
+        mail.ingest("postmark", request(body.encode()))
+        (kept,) = mail.webhooks.webhooks.receipts()
+    shown = _run("webhooks", "show", str(kept.id), "--body", url=database_url)
+    told = r'{"Text": "\x1b]0;owned\x07\x9b2J\u202eß\r",'
+    assert (shown.returncode, shown.stdout) == (0, f'{told}\n\t"A": "b"}}\n')
+
+
 def test_a_replay_says_what_came_of_it(database_url: str, receipts: tuple[UUID, ...]) -> None:
     """Nothing counts twice; an unknown id is told by the exit code."""
     told = _run("webhooks", "replay", *map(str, receipts), url=database_url)

@@ -16,9 +16,10 @@ from mailglass.adapters.http import Request, Response
 from mailglass.adapters.resend import ResendAdapter
 from mailglass.adapters.signatures import WebhookAuth
 from mailglass.errors import FailureClass
+from mailglass.inbound.batch import Unread
 from mailglass.inbound.mailbox import Mailbox
 from mailglass.inbound.message import InboundMessage
-from mailglass.inbound.readers import read_mails
+from mailglass.inbound.readers import read_each, read_mails
 from mailglass.webhook import WebhookRequest
 from mailglass.webhooks.endpoint import Endpoint
 from webhook_requests import CREDENTIALS, hooked, request
@@ -151,6 +152,19 @@ def test_bytes_have_a_bound() -> None:
     adapter, _ = _brevo({f"{_TOKENS}/t": b"x" * 30_000_000})
     with pytest.raises(SignatureError):
         read_mails(adapter, request(_item("t", "t")))
+
+
+@pytest.mark.parametrize("files", [["t"] * 101, ["large", "large"], ["none"], [" "]])
+def test_a_mail_whose_files_cannot_be_had_loses_no_other(files: list[str]) -> None:
+    """Too many, too large, gone or without a token: the next mail of the request is read."""
+    large = b"x" * 30_000_000
+    answers = {f"{_TOKENS}/t": b"x", f"{_TOKENS}/large": large, f"{_TOKENS}/good": b"content"}
+    adapter, _ = _brevo(answers)
+    items = [*_item(*files)["items"], *_item("good", "large")["items"]]
+    poison, good = read_each(adapter, request({"items": items}))
+    assert isinstance(poison, Unread)
+    assert isinstance(good, InboundMessage)
+    assert [one.content for one in good.attachments] == [b"content", large]
 
 
 @pytest.mark.parametrize(

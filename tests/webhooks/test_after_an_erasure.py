@@ -43,6 +43,37 @@ def test_a_report_after_an_erasure_brings_no_address_back(database_url: str) -> 
     assert found == (0,)
 
 
+def test_a_report_without_its_delivery_brings_no_address_back(database_url: str) -> None:
+    """It waits under the hash, and is still linked to what the person had."""
+    with hooked(database_url, erasure_key=KEY) as mail:
+        sent = mail.deliver(note())
+        mail.people(by="ann").erase("zoe@mail.example")
+        mail.ingest("postmark", request(bounced(None, MessageID="unknown")))
+        with psycopg.connect(database_url) as owner:
+            held = owner.execute(
+                "select o.document::text, r.body, r.state from mailglass.webhook_orphans o"
+                " join mailglass.webhook_receipts r on r.id = o.receipt_id"
+            ).fetchone()
+            owner.execute("update mailglass.deliveries set provider_message_id = 'unknown'")
+            owner.execute("update mailglass.deliveries set provider = 'postmark'")
+        assert held is not None
+        assert "zoe@mail.example" not in held[0]
+        assert held[1:] == (None, "processed")
+        assert mail.reconcile().linked == 1
+        assert EventType.BOUNCED in {event.type for event in mail.events(sent.id)}
+
+
+def test_a_report_on_somebody_who_came_back_is_kept_as_it_is(database_url: str) -> None:
+    """They have new mail: what comes before we know its delivery is about that."""
+    with hooked(database_url, erasure_key=KEY) as mail:
+        mail.deliver(note())
+        mail.people(by="ann").erase("zoe@mail.example")
+        mail.deliver(note())
+        mail.ingest("postmark", request(bounced(None, MessageID="unknown")))
+        (orphan,) = mail.webhooks.webhooks.orphans(None, None)
+        assert orphan.document["address_key"] == "zoe@mail.example"
+
+
 def test_a_receipt_that_was_erased_and_is_read_again_stays_done(database_url: str) -> None:
     """There is nothing to read any more, and that is no fault to be looked into."""
     with hooked(database_url, erasure_key=KEY) as mail:

@@ -122,3 +122,21 @@ def test_a_replay_without_its_endpoint_is_refused(database_url: str) -> None:
     with hooked(database_url, endpoints=[other]) as mail:
         with pytest.raises(ConfigError):
             mail.replay(_receipt(database_url))
+
+
+def test_requests_that_cannot_be_read_keep_no_other_waiting(database_url: str) -> None:
+    """More of them than one page holds, of an endpoint that is gone, and older."""
+    with hooked(database_url) as mail, psycopg.connect(database_url) as owner:
+        owner.execute(
+            "insert into mailglass.webhook_receipts (id, tenant_id, provider, endpoint, dedupe_key,"
+            " headers, body, body_sha256, received_at) select"
+            " ('00000000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid, 'gone', 'postmark', 'gone', n,"
+            " '[]', 'x', sha256('x'), now() - interval '1 day' from generate_series(1, 500) n"
+        )
+        mail.ingest("postmark", request(delivered(None)))
+        owner.execute(
+            "update mailglass.webhook_receipts"
+            " set state = 'received', received_at = now() - interval '1 hour' where endpoint = 'main'"
+        )
+        owner.commit()
+        assert mail.reconcile().finished == 1

@@ -51,13 +51,23 @@ def test_a_webhook_of_nobody_comes_again(
     assert count(database_url, "webhook_receipts") == 0
 
 
-@pytest.mark.parametrize("found", ["", None])
-def test_an_endpoint_without_a_tenant_raises(found: str | None) -> None:
+@pytest.mark.parametrize("found", ["", None, 7])
+def test_an_endpoint_without_a_tenant_raises(found: Any) -> None:
     """The error names the endpoint and nothing of the request."""
     with pytest.raises(TenancyError) as caught:
         _endpoint(lambda _: found).tenant_of(request(b"{}"))
     assert caught.value.type is TenancyErrorType.WEBHOOK_TENANT_UNRESOLVED
     assert (caught.value.provider, caught.value.reason) == ("postmark", "postmark/main")
+
+
+def test_a_function_that_fails_knows_nobody(database_url: str) -> None:
+    """The provider sends the request again, as it does not after every server error."""
+
+    def failing(_request: WebhookRequest) -> str:
+        raise KeyError("account")
+
+    with hooked(database_url, endpoints=[_endpoint(failing)]) as mail:
+        assert mail.ingest("postmark", request(delivered(None))).status == 503
 
 
 def test_nobody_is_asked_for_a_tenant_before_the_request_verifies() -> None:

@@ -132,8 +132,8 @@ def test_a_request_that_a_crash_left_is_finished_by_a_worker(database_url: str) 
     assert passes == [RECEIPTS_MAX, 3, 0]
 
 
-def test_a_received_mail_is_left_to_who_asks_for_it(database_url: str) -> None:
-    """Two workers that read it at the same moment would both call its handler."""
+def test_a_received_mail_that_a_crash_left_is_handled_once(database_url: str) -> None:
+    """Whichever of all workers comes first holds it for its handler."""
     seen: list[InboundMessage] = []
     mailbox = Mailbox()
     mailbox.route()(seen.append)
@@ -147,9 +147,30 @@ def test_a_received_mail_is_left_to_who_asks_for_it(database_url: str) -> None:
             " set state = 'received', received_at = now() - interval '2 minutes';"
             " delete from mailglass.inbound_messages",
         )
-        assert _reconciler(mail).once().finished == 0
-        assert mail.reconcile().finished == 1
+        assert _reconciler(mail).once().finished == 1
+        assert mail.reconcile().finished == 0
     assert len(seen) == 2
+
+
+def test_what_a_worker_cannot_read_keeps_nothing_of_others_waiting(database_url: str) -> None:
+    """Requests of an endpoint that is gone are looked at once, and the next pass goes on behind them."""
+    with hooked(database_url) as mail:
+        _run(
+            database_url,
+            "insert into mailglass.webhook_receipts (id, tenant_id, provider, endpoint, dedupe_key,"
+            " headers, body, body_sha256, received_at) select gen_random_uuid(), 'gone', 'postmark',"
+            " 'gone', n, '[]', 'x', sha256('x'), now() - interval '1 day'"
+            f" from generate_series(1, {RECEIPTS_MAX * 2}) n",
+        )
+        mail.ingest("postmark", request(delivered(uuid4())))
+        _run(
+            database_url,
+            "update mailglass.webhook_receipts"
+            " set state = 'received', received_at = now() - interval '2 minutes'"
+            " where endpoint = 'main'",
+        )
+        reconciler = _reconciler(mail)
+        assert sum(reconciler.once().finished for _ in range(3)) == 1
 
 
 def test_a_pass_ends_when_the_worker_does(database_url: str) -> None:
