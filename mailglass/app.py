@@ -16,6 +16,8 @@ from uuid import UUID
 
 from mailglass.adapters import Adapter
 from mailglass.adapters.from_settings import adapters_from
+from mailglass.asked import a_mail
+from mailglass.asked import mails as several
 from mailglass.clock import Clock, system_clock
 from mailglass.deliveries import Delivery, DispatchState
 from mailglass.delivery.answer import answer_of, answers_of, raise_for_refused
@@ -221,8 +223,14 @@ class Mailglass(HistoryVerbs, WebhookVerbs):
         self.close()
 
     def render(self, mail: Mailable | Message) -> Message:
-        """Return the finished message, exactly as it would be sent, with its attachments read."""
-        message = mail if isinstance(mail, Message) else self._renderer.render(mail)
+        """Return the finished message, exactly as it would be sent, with its attachments read.
+
+        Raises:
+            TypeError: for what is no mail, such as a class of mails or several; as every verb here.
+
+        """
+        given = a_mail(mail)
+        message = given if isinstance(given, Message) else self._renderer.render(given)
         return load_attachments(message, self.settings.attachments_root)
 
     def deliver(self, mail: Mailable | Message) -> Delivery:
@@ -312,7 +320,7 @@ class Mailglass(HistoryVerbs, WebhookVerbs):
 
         """
         tenant_id = self._tenancy.current()
-        asked = list(mails)
+        asked = several(mails)
         items = self._intake.queue_many(tenant_id, map(self._rendered, asked))
         self._wake(
             [
@@ -333,7 +341,7 @@ class Mailglass(HistoryVerbs, WebhookVerbs):
     ) -> tuple[Delivery, ...]:
         """Queue as ``deliver_many`` does, without holding up the event loop."""
         return await asyncio.to_thread(
-            self.deliver_many, list(mails), raise_on_failure=raise_on_failure
+            self.deliver_many, several(mails), raise_on_failure=raise_on_failure
         )
 
     def dispatch_due(self, *, messages_max: int = 100) -> int:

@@ -298,12 +298,16 @@ class RateLimitError(MailglassError):
 
 @dataclass(eq=False, kw_only=True)
 class ConfigError(MailglassError):
-    """Is raised when settings are missing, wrong, contradict each other or need a package."""
+    """Is raised when settings are missing, wrong, contradict each other or need a package.
+
+    ``code`` is the provider's own where it refused the account: an SMTP reply, an HTTP status.
+    """
 
     type: ConfigErrorType
     key: str | None = None
     dep: str | None = None
     hint: str | None = None
+    code: str | None = None
 
     def __post_init__(self) -> None:
         """Show the hint below a traceback, where most people meet the error."""
@@ -336,6 +340,10 @@ class StreamPolicyError(MailglassError):
     type: StreamPolicyErrorType = StreamPolicyErrorType.STREAM_POLICY_VIOLATED
     rule: str
     suggestion: str
+
+    def __str__(self) -> str:
+        """Return the message, then what to change: a rule's name alone helps nobody."""
+        return f"{self.message}: {self.suggestion}"
 
 
 @dataclass(eq=False, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from mailglass.asked import an_id
 from mailglass.clock import Clock
 from mailglass.compliance.tracking import Seen
 from mailglass.deliveries import Delivery
@@ -32,16 +33,22 @@ class HistoryVerbs:
     _clock: Clock
 
     def delivery(self, delivery_id: UUID) -> Delivery | None:
-        """Return a delivery of the current tenant, or None."""
-        return self.store.delivery(self._tenancy.current(), delivery_id)
+        """Return a delivery of the current tenant, or None; a text that is no id names none."""
+        known = an_id(delivery_id)
+        tenant_id = self._tenancy.current()
+        return None if known is None else self.store.delivery(tenant_id, known)
 
     def deliveries_of(self, message_id: UUID) -> tuple[Delivery, ...]:
         """Return every recipient's delivery of one message."""
-        return self.store.deliveries_of_message(self._tenancy.current(), message_id)
+        known = an_id(message_id)
+        tenant_id = self._tenancy.current()
+        return () if known is None else self.store.deliveries_of_message(tenant_id, known)
 
     def events(self, delivery_id: UUID) -> tuple[Event, ...]:
         """Return the history of a delivery, the first event first."""
-        return self.store.events_of_delivery(self._tenancy.current(), delivery_id)
+        known = an_id(delivery_id)
+        tenant_id = self._tenancy.current()
+        return () if known is None else self.store.events_of_delivery(tenant_id, known)
 
     def record(self, fact: Report) -> Event | None:
         """Append what a provider reports; None when it was recorded before."""
@@ -53,7 +60,8 @@ class HistoryVerbs:
         The link that was followed speaks for the delivery, so no tenant is asked for. Doing it again
         changes nothing.
         """
-        return unsubscribe(self.store, delivery_id, self._clock())
+        known = an_id(delivery_id)
+        return known is not None and unsubscribe(self.store, known, self._clock())
 
     def see(self, seen: Seen) -> bool:
         """Record an open or a click, whosever tenant it is; False for an unknown delivery.
@@ -71,11 +79,12 @@ class HistoryVerbs:
         return people_of(self.store, self.settings, self._tenancy.current(), by=by)
 
     def _known(self, tenant_id: str, delivery_id: UUID) -> Delivery:
-        found = self.store.delivery(tenant_id, delivery_id)
+        known = an_id(delivery_id)
+        found = None if known is None else self.store.delivery(tenant_id, known)
         if found is None:
             raise SendError(
                 "this tenant has no such delivery",
                 type=SendErrorType.PAYLOAD_MISSING,
-                delivery_id=delivery_id,
+                delivery_id=known,
             )
         return found

@@ -70,7 +70,8 @@ def test_an_error_survives_pickle_and_copy(cls: type[MailglassError], kind: StrE
     for again in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):  # noqa: S301 - our own bytes
         assert type(again) is cls
         assert again.type is kind
-        assert str(again) == "it went wrong"
+        assert again.message == "it went wrong"
+        assert str(again) == str(error)
         assert again.to_dict() == error.to_dict()
 
 

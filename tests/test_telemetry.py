@@ -21,6 +21,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from front_desk import front_desk, note
 from mailglass import ConfigError, MailglassError, Suppression, SuppressionReason, SuppressionScope
 from mailglass.adapters.fake import FakeAdapter, FakeMode
+from mailglass.envelope import Accepted, Envelope
 from mailglass.errors import ConfigErrorType
 from mailglass.settings import load_settings
 from mailglass.telemetry import (
@@ -111,6 +112,47 @@ def test_every_line_has_the_run_the_attempt_and_the_error(
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # from Python 3.12 on
+class Refusing(FakeAdapter):
+    """Raises, as an adapter over HTTP does, for an account that the provider refuses."""
+
+    def send(self, envelope: Envelope) -> Accepted:
+        """Raise."""
+        raise ConfigError(
+            "refused",
+            type=ConfigErrorType.INVALID,
+            key="postmark",
+            code=f"http {400 + envelope.attempt}",
+        )
+
+
+def test_a_refused_account_is_a_warning_with_the_providers_code(
+    database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No mail leaves until a person acts, so it must not be lost among what is fine."""
+    with caplog.at_level(logging.INFO), front_desk(database_url, Refusing()) as mail:
+        delivery = mail.deliver(note())
+    assert delivery.code == "http 401"
+    line = next(one for one in caplog.records if "attempt.settled" in one.getMessage())
+    assert line.levelno == logging.WARNING
+    assert "error_type=configuration: http 401" in line.getMessage()
+
+
+def test_where_logging_is_not_set_up_warnings_are_seen() -> None:
+    """One line each on standard error, whoever runs mailglass; what is fine stays quiet."""
+    script = (
+        "import logging\n"
+        "from mailglass.telemetry import Signal, report\n"
+        "report(Signal.WEBHOOK_REFUSED, level=logging.WARNING, error_type='bad_signature')\n"
+        "report(Signal.QUEUED)\n"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    (line,) = told.stderr.splitlines()
+    assert line.startswith("webhook.refused ")
+    assert "error_type=bad_signature" in line
+
+
 def test_a_forked_process_is_a_run_of_its_own() -> None:
     """Lines of two processes are never taken for those of one."""
     read, write = os.pipe()

@@ -183,6 +183,7 @@ class ApiAdapter(ABC):
                 type=ConfigErrorType.INVALID,
                 key=self.PROVIDER,
                 hint="Look at the credentials, the sender's domain and the account's state.",
+                code=code,
             )
         wait_s = response.retry_after_s(self._clock()) if failure is FailureClass.NOT_SENT else None
         return everyone(envelope, failure_class=failure, code=code, retry_after_s=wait_s)
@@ -209,7 +210,7 @@ def _class_of(error: SendError | ConfigError) -> FailureClass:
 
 
 def _code_of(error: SendError | ConfigError) -> str:
-    return (error.code if isinstance(error, SendError) else None) or error.type.value
+    return error.code or error.type.value
 
 
 def apart(envelope: Envelope) -> tuple[Envelope, ...]:

@@ -344,6 +344,7 @@ def account_refused(label: str) -> ConfigError:
         type=ConfigErrorType.INVALID,
         key="smtp_username",
         hint=f"The server answered {label}. Servers that have switched passwords off want XOAUTH2.",
+        code=label,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import shutil
@@ -33,7 +34,9 @@ def command(*, keep: bool, may_migrate: bool, database_url: str | None) -> None:
     from mailglass.demo.mailables import PHYSICAL_ADDRESS
     from mailglass.demo.story import compare_bytes, receiver, show_timelines, tell
     from mailglass.settings import load_settings
+    from mailglass.telemetry import logger
 
+    logger.addHandler(logging.NullHandler())  # the story tells of the refusals that it brings about
     _need_the_server()
     load_settings()  # what is wrong with them is said before anything is started
     with receiver() as server, _folder(keep=keep) as folder:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from mailglass.cli.database import database_option
-from mailglass.cli.mailables import mailables as mailables_named
+from mailglass.cli.mailables import mailables_of
 from mailglass.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -76,9 +76,9 @@ def command(  # noqa: PLR0913 - click passes each option as a keyword
 ) -> None:
     """Check the whole set-up; each finding says what was seen, how to mend it and where to read on.
 
-    MODULE names mailables, whose previews are rendered and whose senders' domains are looked up. Where
-    an adapter's provider sends webhooks, the web application is called in this process with a forged
-    one, which mailglass has to refuse.
+    MODULE names mailables, whose previews are rendered and whose senders' domains are looked up;
+    without it all of the installed package are meant. Where an adapter's provider sends webhooks, the
+    web application is called in this process with a forged one, which mailglass has to refuse.
 
     Exits 0 when nothing is wrong, 1 when something is, 2 when it is misused.
     """  # fmt: skip
@@ -88,9 +88,10 @@ def command(  # noqa: PLR0913 - click passes each option as a keyword
 
     for address in addresses:
         _check_address(address)
-    found = [one for module in modules for one in mailables_named(module)]
+    found, why_none = _mailables(modules)
     known: dict[str, Any] = {
         "mailables": tuple(found),
+        "mailables_error": why_none,
         "selectors": tuple(selectors),
         "addresses": tuple(addresses),
         "quiet_s": quiet_minutes * 60.0,
@@ -134,6 +135,16 @@ def _patient(stack: ExitStack, database_url: str | None, known: dict[str, Any]) 
     if patient.store is not None:
         stack.callback(patient.store.close)
     return patient
+
+
+def _mailables(modules: Sequence[str]) -> tuple[Sequence[Any], str | None]:
+    """Return the mailables; why there is none where those of the installed package cannot be had."""
+    if modules:
+        return mailables_of(modules) or (), None
+    try:
+        return mailables_of(()) or (), None
+    except Exception as error:  # noqa: BLE001 - the author's code; the other checks are made all the same
+        return (), f"the installed package cannot be imported: {type(error).__name__}"
 
 
 def _domains(named: Sequence[str], mailables: Sequence[Any]) -> tuple[str, ...]:

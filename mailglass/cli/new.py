@@ -42,3 +42,9 @@ def mailable(*, name: str, stream: str, package: str | None, as_json: bool, root
         return
     for path in files:
         click.echo(f"create    {path}")
+    module = next(iter(files)).removeprefix("src/").removesuffix(".py").replace("/", ".")
+    click.echo(
+        "next:\n"
+        f"  mailglass render {module}:{name} --text\n"
+        f"  name {name} in {folder}/__init__.py, where you import mails from the package"
+    )

@@ -126,8 +126,8 @@ def counts(
 ) -> None:
     """Count what waits, and say how long the oldest has and when a provider last took a mail.
 
-    With --max-age it exits 1 when a due message, held ones apart, has waited longer than that: nothing
-    is leaving, or not fast enough.
+    With --max-age it exits 1 when a message, held ones apart, was first due longer ago than that: nothing
+    is leaving, not fast enough, or a provider refuses it at each attempt.
     """
     with _outbox(database_url) as outbox:
         found = outbox.counts(tenant_id)

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from mailglass.cli.database import database_option
-from mailglass.cli.mailables import installed_module
-from mailglass.cli.mailables import mailables as mailables_named
+from mailglass.cli.mailables import mailables_of
 from mailglass.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ def command(  # noqa: PLR0913 - click passes each option as a keyword
 
     Every preview renders and is what was reviewed, lint has no error, the database has the
     migrations of this version, what was installed is up to date. MODULE names mailables; without it
-    those of the installed package are meant. Nothing but --accept ever writes a golden. Exits 0 when
+    all of the installed package are meant. Nothing but --accept ever writes a golden. Exits 0 when
     all holds, 1 when something does not, 2 when it is misused.
     """
     from mailglass.doctor import exit_code
@@ -80,11 +79,10 @@ def command(  # noqa: PLR0913 - click passes each option as a keyword
 
 
 def _mailables(modules: Sequence[str]) -> list[type[Mailable]]:
-    installed = None if modules else installed_module()
-    if not modules and installed is None:
+    found = mailables_of(modules)
+    if found is None:
         raise click.UsageError("name the modules of your mails: nothing is installed here")
-    named = modules or filter(None, [installed])
-    return list(dict.fromkeys(kind for one in named for kind in mailables_named(one)))
+    return found
 
 
 def _candidate(

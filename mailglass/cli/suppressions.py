@@ -117,19 +117,23 @@ def remove(  # noqa: PLR0913 - the options
 
 @command.command("check")
 @click.argument("value")
-@click.option("--stream", type=STREAMS, default="transactional", show_default=True)
+@click.option("--stream", type=STREAMS, help="Of this stream alone; without it of each of them.")
 @json_option
 @where_options
 def check(  # noqa: PLR0913 - the options
     *,
     value: str,
-    stream: str,
+    stream: str | None,
     as_json: bool,
     tenant_id: str | None,
     by: str | None,
     database_url: str | None,
 ) -> None:
-    """Tell whether mail to VALUE is refused now: exit code 1 when it is, 0 when it may be sent."""
+    """Tell whether mail to VALUE is refused now: exit code 1 when any is, 0 when all may be sent.
+
+    What is refused on one stream may be sent on another; --stream asks for one alone.
+    """
+    asked = [Stream(stream)] if stream else list(Stream)
     scope, _ = scope_of(value, None)
     with book(database_url, tenant_id, by) as opened:
         if scope is SuppressionScope.DOMAIN:
@@ -140,9 +144,18 @@ def check(  # noqa: PLR0913 - the options
                 tenant_id=opened.tenant_id,
                 erasure_key=opened.erasure_key,
             )
-        hits = opened.matching(sorted(values), Stream(stream))
+        found = {one: opened.matching(sorted(values), one) for one in asked}
+    hits = list(dict.fromkeys(hit for of_stream in found.values() for hit in of_stream))
     lines = [f"suppressed  {_what(hit)}" for hit in hits] or ["may be sent"]
-    _say(as_json, {"suppressed": bool(hits), "by": [_json(hit) for hit in hits]}, *lines)
+    free = [one.value for one, of_stream in found.items() if not of_stream]
+    if hits and free:
+        lines.append(f"may be sent  {', '.join(free)}")
+    told: dict[str, Json] = {
+        "suppressed": bool(hits),
+        "by": [_json(hit) for hit in hits],
+        "streams": {one.value: bool(of_stream) for one, of_stream in found.items()},
+    }
+    _say(as_json, told, *lines)
     if hits:
         raise click.exceptions.Exit(EXIT_REFUSED)
 

@@ -11,16 +11,21 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from mailglass.ledger.database import SAID_BY, VARIABLES
 from mailglass.settings import PREFIX
 
 
-def run(arguments: Sequence[str], settings: Mapping[str, Any]) -> None:
+def run(arguments: Sequence[str], settings: Mapping[str, Any], *, said_by: str) -> None:
     """Run ``mailglass`` with arguments; settings become variables where those are not set.
+
+    ``said_by`` is what a line about the database calls the place of these settings.
 
     Raises:
         SystemExit: always, with the command's exit code.
 
     """
+    if settings.get("database_url") is not None and VARIABLES[0] not in os.environ:
+        os.environ[SAID_BY] = said_by
     for name, value in settings.items():
         if value is not None:
             os.environ.setdefault(f"{PREFIX}{name.upper()}", _variable(value))

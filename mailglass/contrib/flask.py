@@ -10,6 +10,7 @@ from mailglass.app import Mailglass
 from mailglass.contrib import pages
 from mailglass.contrib.extras import lacking
 from mailglass.contrib.holder import Holder
+from mailglass.contrib.trial import refuse_unknown_keys, refuse_wrong_settings
 from mailglass.settings import PREFIX, Settings
 from mailglass.tenancy import tenant
 from mailglass.web.answers import Answer
@@ -40,7 +41,15 @@ class FlaskMailglass:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
-        """Register with an application; nothing connects before the first mail."""
+        """Register with an application whose configuration is complete; nothing connects yet.
+
+        Raises:
+            ConfigError: for settings that are missing or wrong, and for a ``MAILGLASS_…`` key of the
+                configuration that is none.
+
+        """
+        refuse_unknown_keys(app.config)
+        refuse_wrong_settings(settings_of(app) | self._given)
         app.extensions[EXTENSION] = Holder(
             lambda: Mailglass.from_env(**settings_of(app), **self._given)
         )
@@ -160,4 +169,4 @@ def _commands(*, arguments: tuple[str, ...]) -> None:
     """Run a command of mailglass, such as migrate, doctor or worker."""
     from mailglass.contrib.commands import run  # noqa: PLC0415 - only for the command
 
-    run(list(arguments), settings_of(current_app))
+    run(list(arguments), settings_of(current_app), said_by="the application's configuration")

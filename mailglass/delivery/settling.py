@@ -103,9 +103,10 @@ def _waits_for(attempt: Attempt) -> str | None:
 def report_settled(attempt: Attempt, state: DispatchState | None) -> None:
     """Tell how an attempt ended; no state means that its token was lost, so nothing was written."""
     claim = attempt.claim
+    wrong = [one for one in attempt.verdicts if one.failure_class is FailureClass.CONFIGURATION]
     report(
         Signal.FENCED if state is None else Signal.SETTLED,
-        level=logging.WARNING if state is None else logging.INFO,
+        level=logging.INFO if state is not None and not wrong else logging.WARNING,
         tenant_id=claim.tenant_id,
         message_id=claim.message_id,
         stream=claim.stream.value,
@@ -113,4 +114,5 @@ def report_settled(attempt: Attempt, state: DispatchState | None) -> None:
         adapter=None if attempt.choice is None else attempt.choice.adapter_ref,
         state=state.value if state else None,
         attempt=claim.attempt,
+        error_type=f"configuration: {wrong[0].code}" if wrong else None,
     )

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from mailglass.deliveries import DispatchState
+from mailglass.delivery.outbox import Outbox
 from mailglass.doctor.check import Check, Fault, Need, Status, UnverifiableError
 from mailglass.doctor.patient import Patient
+from mailglass.ledger.breakers import BreakerState
 from mailglass.ledger.outbox import OutboxStore, Waiting
 
 _STUCK_MAX: Final = 1000
@@ -81,6 +83,15 @@ def _worker(patient: Patient) -> Iterator[Fault]:
     )
 
 
+def _breakers(patient: Patient) -> Iterator[Fault]:
+    for one in Outbox(store=patient.the_store).breakers(None):
+        if one.state is not BreakerState.CLOSED:
+            seen = (
+                f"{one.adapter_ref} is {one.state} for {one.tenant_id}, {one.waiting} messages wait"
+            )
+            yield Fault(seen=f"{seen}: {one.reason}" if one.reason else seen)
+
+
 CHECKS: Final = (
     Check(
         id="delivery.worker", need=Need.SCHEMA, status=Status.ERROR, look=_worker,
@@ -93,7 +104,15 @@ CHECKS: Final = (
     ),
     Check(
         id="delivery.oldest_queued", need=Need.SCHEMA, status=Status.WARNING, look=_oldest_queued,
-        title="Mail that is due leaves", fix="Run `mailglass worker`, or more of them.",
+        title="Mail that is due leaves",
+        fix="Run `mailglass worker`, or more of them; `mailglass outbox list` shows what was tried "
+        "before, and with which answer.",
+    ),
+    Check(
+        id="delivery.breakers", need=Need.SCHEMA, status=Status.ERROR, look=_breakers,
+        title="No provider is kept from mail",
+        fix="Mend what it refuses, mostly the credentials; then restart the workers, and "
+        "`mailglass adapters close NAME` sends what waits at once.",
     ),
     Check(
         id="delivery.unknown", need=Need.SCHEMA, status=Status.WARNING, look=_unknown,

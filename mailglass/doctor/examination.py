@@ -10,6 +10,7 @@ from mailglass.doctor import (
     delivery,
     domain,
     mail,
+    opening,
     server,
     services,
     settings,
@@ -20,6 +21,7 @@ from mailglass.doctor.patient import Patient
 
 CHECKS: Final[tuple[Check, ...]] = (
     *settings.CHECKS,
+    *opening.CHECKS,
     *database.CHECKS,
     *server.CHECKS,
     *services.CHECKS,

@@ -21,7 +21,7 @@ _RENDER_FAILED: Final = "render_failed"
 def _previews_render(patient: Patient) -> Iterator[Fault]:
     settings = patient.the_settings
     renderer = renderer_of(settings)
-    for kind in patient.mailables:
+    for kind in patient.the_mailables:
         name = "previews()"
         try:
             for name, mailable in kind.previews().items():  # noqa: B007 - named in the fault
@@ -36,7 +36,7 @@ def _previews_render(patient: Patient) -> Iterator[Fault]:
 def _lints(patient: Patient) -> Iterator[Fault]:
     settings = patient.the_settings
     renderer = renderer_of(settings)
-    for kind in patient.mailables:
+    for kind in patient.the_mailables:
         report = lint_mailable(renderer, kind, attachments_root=settings.attachments_root)
         for one in report.findings:
             if one.severity is Severity.ERROR and one.id != _RENDER_FAILED:
@@ -44,22 +44,23 @@ def _lints(patient: Patient) -> Iterator[Fault]:
 
 
 def _has_previews(patient: Patient) -> Iterator[Fault]:
-    for kind in patient.mailables:
+    for kind in patient.the_mailables:
         owner = next(one for one in kind.__mro__ if "previews" in vars(one))
         if owner is Mailable:
             yield Fault(seen=f"{kind.qualified_name()} has no previews")
 
 
 def _bulk_address(patient: Patient) -> Iterator[Fault]:
+    found = patient.the_mailables
     if patient.the_settings.physical_address is not None:
         return
-    for kind in patient.mailables:
+    for kind in found:
         if kind.stream is Stream.BULK:
             yield Fault(seen=f"{kind.qualified_name()} is bulk mail, physical_address is not set")
 
 
 def _tracked_login(patient: Patient) -> Iterator[Fault]:
-    for kind in patient.mailables:
+    for kind in patient.the_mailables:
         if kind.authenticates and kind.tracking:
             yield Fault(seen=f"{kind.qualified_name()} lets somebody in and is tracked")
 

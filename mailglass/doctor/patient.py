@@ -32,7 +32,8 @@ class Patient:
     """A set-up to be examined.
 
     ``environ`` are the variables as they are set. Where ``settings``, ``facts`` or ``store`` is
-    None, ``settings_error`` or ``database_error`` says why, without secrets. ``domains`` are those
+    None, ``settings_error`` or ``database_error`` says why, without secrets; where ``mailables`` is
+    empty, ``mailables_error`` may. ``domains`` are those
     that mail is sent from, ``selectors`` the DKIM selectors of each, ``addresses`` the IP addresses
     that mail leaves from. Nothing sent for ``quiet_s`` seconds while mail waits is a fault.
 
@@ -51,6 +52,7 @@ class Patient:
     signs: ServerSigns | None = None
     store: Store | None = None
     mailables: Sequence[type[Mailable]] = ()
+    mailables_error: str | None = None
     domains: Sequence[str] = ()
     selectors: Sequence[str] = ()
     addresses: Sequence[str] = ()
@@ -79,6 +81,16 @@ class Patient:
         if self.settings is None:
             raise UnverifiableError("the settings do not load")
         return self.settings
+
+    @property
+    def the_mailables(self) -> Sequence[type[Mailable]]:
+        """Return the mailables; only checks that look at mails ask."""
+        if not self.mailables:
+            reason = (
+                self.mailables_error or "no mailable was looked at: name the module of your mails"
+            )
+            raise UnverifiableError(reason)
+        return self.mailables
 
     @property
     def the_facts(self) -> DatabaseFacts:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from mailglass.adapters.from_settings import DEFAULT_ADAPTER, adapter_from
+from mailglass.adapters.from_settings import DEFAULT_ADAPTER
 from mailglass.adapters.smtp_server import is_loopback
 from mailglass.compliance.dkim_keys import DkimKey
 from mailglass.doctor.check import Check, Fault, Need, Status
@@ -175,15 +175,6 @@ def _real_adapter(patient: Patient) -> Iterator[Fault]:
             yield Fault(seen=f"{_of(name)}the adapter is {one.adapter}: no mail leaves")
 
 
-def _adapters(patient: Patient) -> Iterator[Fault]:
-    """Make each adapter: it reads the keys and secrets that it signs or verifies with."""
-    for name, one in patient.adapters.items():
-        try:
-            adapter_from(one)
-        except ConfigError as error:
-            yield Fault(seen=f"{_of(name)}{error.message}")
-
-
 def _keys(patient: Patient) -> Iterator[Fault]:
     for number, one in enumerate(patient.the_settings.dkim_keys, start=1):
         try:
@@ -267,11 +258,6 @@ CHECKS: Final = (
         id="settings.adapter", need=Need.SETTINGS, status=Status.ERROR, look=_real_adapter,
         title="Production mail leaves the host",
         fix="Set MAILGLASS_ADAPTER=smtp, or give adapters in code.",
-    ),
-    Check(
-        id="settings.adapters", need=Need.SETTINGS, status=Status.ERROR, look=_adapters,
-        title="Every adapter can be made, its keys read",
-        fix="Mend what is named; `mailglass adapters --json` lists what each adapter takes.",
     ),
     Check(
         id="settings.dkim_keys", need=Need.SETTINGS, status=Status.ERROR, look=_keys,

@@ -21,7 +21,7 @@ def apply(plan: Plan, root: Path) -> None:
     """
     changes = plan.changes
     for name in changes:
-        _refuse_outside(root, name)
+        refuse_outside(root, name)
     for name, text in changes.items():
         if text is None:
             _remove(root, root / name)
@@ -29,7 +29,13 @@ def apply(plan: Plan, root: Path) -> None:
             _write(root / name, text)
 
 
-def _refuse_outside(root: Path, name: str) -> None:
+def refuse_outside(root: Path, name: str) -> None:
+    """Refuse a path that a link leads out of the project.
+
+    Raises:
+        ConfigError: ``conflicting``.
+
+    """
     path = root / name
     if path.is_symlink() or not path.resolve().is_relative_to(root.resolve()):
         raise ConfigError(

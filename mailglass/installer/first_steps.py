@@ -32,5 +32,6 @@ def first_steps(project: Project) -> tuple[str, ...]:
         _WIRING[project.framework].format(package=project.package),
         f"mailglass render {project.module}:Welcome --text",
         "python -m pytest tests/test_mails.py",
-        "mailglass doctor",
+        # Beside manage.py it is Django's database that is looked at.
+        f"{'python manage.py ' if project.framework is Framework.DJANGO else ''}mailglass doctor",
     )

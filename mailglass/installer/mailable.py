@@ -10,10 +10,15 @@ from string import Template
 from typing import Final
 
 from mailglass.errors import ConfigError, ConfigErrorType
+from mailglass.installer.apply import refuse_outside
 from mailglass.installer.project import check_package
 from mailglass.message import Stream
 
 _TEMPLATES: Final = Path(__file__).with_name("templates") / "mailable"
+_TEMPLATE_OF: Final = dict.fromkeys(Stream, "mailable.html.jinja.txt") | {
+    Stream.BULK: "bulk.html.jinja.txt"
+}
+"""Bulk mail shows how to leave and where its sender lives, or it is refused."""
 _NAME: Final = re.compile(r"[A-Z][A-Za-z0-9]{0,63}")
 
 
@@ -43,7 +48,7 @@ def mailable_files(name: str, *, package: str, stream: Stream) -> Mapping[str, s
     }
     return {
         f"{package}/{snake}.py": _filled("mailable.py.txt", known),
-        f"{package}/templates/{snake}.html.jinja": _filled("mailable.html.jinja.txt", known),
+        f"{package}/templates/{snake}.html.jinja": _filled(_TEMPLATE_OF[stream], known),
     }
 
 
@@ -51,10 +56,12 @@ def write_new(files: Mapping[str, str], root: Path) -> None:
     """Write files that are not there yet.
 
     Raises:
-        ConfigError: ``conflicting`` when one is there; nothing was written then.
+        ConfigError: ``conflicting`` when one is there, or lies behind a link that leads out of the
+            project; nothing was written then.
 
     """
     for path in files:
+        refuse_outside(root, path)
         if (root / path).exists() or (root / path).is_symlink():
             raise ConfigError(
                 f"{path} is there already",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from mailglass.errors import ConfigError, ConfigErrorType
 
@@ -12,6 +13,8 @@ SCHEMES = frozenset({"postgres", "postgresql", "postgresql+psycopg"})
 EXPLICIT = "database_url"
 EMBEDDED = "embedded"
 PORT_MAX = 65_535
+SAID_BY = "_MAILGLASS_DATABASE_SAID_BY"
+"""Variable in which a framework's own command says, in words, where the URL comes from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,17 +23,19 @@ class DatabaseChoice:
 
     ``source`` is ``database_url`` (named in the call), the environment variable's name or
     ``embedded``. ``url`` may hold a password, so neither ``repr`` nor `describe` shows it; it is
-    empty for the embedded server, which gets its address by being started.
+    empty for the embedded server, which gets its address, and ``folder``, by being started.
     """
 
     url: str = field(repr=False)
     source: str
     is_embedded: bool
+    folder: Path | None = None
 
     def describe(self) -> str:
         """Return one line for people: host, port, database and where that was said."""
         if self.is_embedded:
-            return "embedded PostgreSQL (no database URL is set)"
+            place = "" if self.folder is None else f" in {self.folder}"
+            return f"embedded PostgreSQL{place} (no database URL is set)"
         parts = _parts(self.url) or {}
         place = parts.get("host") or parts.get("hostaddr") or "local socket"
         port = f":{parts['port']}" if parts.get("port") else ""
@@ -53,7 +58,8 @@ def choose_database(
     for name in VARIABLES:
         if value := environ.get(name, "").strip():
             url = normalised_url(value, key=name)
-            return DatabaseChoice(url=url, source=name, is_embedded=False)
+            source = environ.get(SAID_BY, name) if name == VARIABLES[0] else name
+            return DatabaseChoice(url=url, source=source, is_embedded=False)
     return DatabaseChoice(url="", source=EMBEDDED, is_embedded=True) if allows_embedded else None
 
 

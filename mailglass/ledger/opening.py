@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from mailglass.errors import ConfigError, ConfigErrorType
@@ -23,7 +24,8 @@ def open_database(
 
     Raises:
         ConfigError: ``missing`` in production without a URL; ``optional_dep_missing`` without the
-            extra ``embedded`` and without server binaries.
+            extra ``embedded`` and without server binaries; ``conflicting`` for an embedded database
+            of another version, with its folder.
 
     """
     named = None if explicit is None else _plain(explicit)
@@ -42,8 +44,22 @@ def open_database(
     from mailglass.ledger.embedded import EmbeddedServer  # noqa: PLC0415 - as said above
 
     server = EmbeddedServer.start(folder)
-    migrate(server.url())
-    return replace(choice, url=server.url()), server
+    try:
+        migrate(server.url())
+    except ConfigError as error:
+        server.stop()
+        raise _of_another_version(error, server.folder) from error
+    return replace(choice, url=server.url(), folder=server.folder), server
+
+
+def _of_another_version(error: ConfigError, folder: Path) -> ConfigError:
+    return ConfigError(
+        f"{error.message}, in the embedded database in {folder}",
+        type=error.type,
+        key=error.key,
+        hint=f"{error.hint or ''} Or begin anew, as it is a database for development: stop what uses it "
+        f"and run rm -r {quote(str(folder))}".strip(),
+    )
 
 
 def _plain(value: object) -> str:

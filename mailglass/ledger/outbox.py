@@ -20,7 +20,7 @@ from mailglass.message import Stream
 class Waiting:
     """How many messages of a stream are in one state, and how long the oldest has been.
 
-    Of queued ones ``oldest_s`` counts from when they were due; below 0, none is due yet.
+    Of queued ones ``oldest_s`` counts from when they were first due; below 0, none is due yet.
     """
 
     state: DispatchState

@@ -89,9 +89,15 @@ def examine(candidate: Candidate) -> Findings:
     }
     results: list[Result] = []
     for name, faults in found.items():
-        seen = list(faults)
+        seen = list(faults) or list(_unseen(name, candidate))
         results += seen or [Result(id=name, status=Status.OK, title=_TITLES[name])]
     return Findings(results=tuple(results), differences=differences)
+
+
+def _unseen(name: str, candidate: Candidate) -> Iterator[Result]:
+    """Yield that nothing was looked at, for a check of mails where there is none."""
+    if name in _OF_MAILS and not candidate.mailables:
+        yield _failed(name, "no mailable was looked at", status=Status.CANNOT_VERIFY)
 
 
 def _lint(candidate: Candidate) -> Iterator[Result]:
@@ -153,6 +159,7 @@ _TITLES: Final = {
     "migrations": "The database has the migrations of this version",
     "install": "What was installed is of this version",
 }
+_OF_MAILS: Final = ("previews", "goldens", "lint")
 _FIXES: Final = {
     "previews": "Mend the template or previews(); `mailglass render MODULE:MAILABLE` shows one.",
     "goldens": "Read the difference; then accept it with --accept, or mend the code.",

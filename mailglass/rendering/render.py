@@ -35,6 +35,7 @@ def renderer_of(settings: Settings) -> Renderer:
         css_inliner=settings.css_inliner,
         theme=Theme().but(**settings.theme),
         catalogues=settings.catalogues,
+        physical_address=settings.physical_address,
     )
 
 
@@ -48,10 +49,12 @@ class Renderer:
         css_inliner: str = "premailer",
         theme: Theme = Theme(),  # noqa: B008 - it is frozen
         catalogues: Sequence[Path] = (),
+        physical_address: str | None = None,
     ) -> None:
         self._folders = tuple(folders)
         self._theme = theme
         self._catalogues = tuple(catalogues)
+        self._physical_address = physical_address
         self._languages: dict[str | None, Language] = {}
         self._engine = Engine(css_inliner)
         check_engine(self._engine)
@@ -167,6 +170,7 @@ class Renderer:
                 if locale is None
                 else self._theme.but(direction=spoken_in.direction),
                 spoken_in=spoken_in,
+                physical_address=self._physical_address,
             )
             found = self._templates.setdefault((folder, locale), made)
         return found

@@ -58,6 +58,8 @@ _CONVERTED: Final = {
     markdown.SUFFIX: "Markdown is turned into HTML in each mail",
     mjml.SUFFIX: "MJML is turned into HTML in each mail",
 }
+_COMPONENTS: Final = "components.html.jinja"
+"""Ours: a fault in what it was given is the author's, at the line that calls it."""
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*")
 LINES_KEPT_MAX: Final = 512
 """How many compiled lines, such as subjects, are kept: those that were used last."""
@@ -73,6 +75,7 @@ class Templates:
         *,
         theme: Theme = Theme(),  # noqa: B008 - it is frozen
         spoken_in: Language | None = None,
+        physical_address: str | None = None,
     ) -> None:
         check_engine(engine)
         self._engine = engine
@@ -93,6 +96,8 @@ class Templates:
         (spoken_in or language(None)).install(self._environment)
         self._environment.globals["theme"] = theme
         self._environment.globals["unsubscribe_url"] = PLACEHOLDER
+        if physical_address is not None:
+            self._environment.globals["physical_address"] = physical_address
         self._environment.filters["safe_url"] = safe_url
         self._markdown = self._environment.overlay(autoescape=False, finalize=markdown.escaped)
 
@@ -282,22 +287,22 @@ def _explained(name: str) -> Iterator[None]:
     except (MailglassError, ReadyMadeHtmlError, NotSpokenError):
         raise
     except Exception as error:
-        where, line = _place(error.__traceback__, name)
+        where, line, inner = _blamed(error.__traceback__, name)
         raise SendError(
-            f"{where} line {line}: {type(error).__name__} while rendering",
+            f"{where} line {line}{inner}: {type(error).__name__} while rendering",
             type=SendErrorType.RENDERING_FAILED,
             code=type(error).__name__,
         ) from error
 
 
 def _missing(error: UndefinedError, name: str) -> TemplateError:
-    where, line = _place(error.__traceback__, name)
+    where, line, inner = _blamed(error.__traceback__, name)
     text = error.message or ""
     found = _ATTRIBUTE.search(text) or _VARIABLE.search(text)
     # The key of a subscript may be a recipient's data; only what could be a name is told.
     assign = found[1] if found and found[1].isidentifier() else None
     return TemplateError(
-        f"{where} line {line}: {assign or 'a value'} is missing",
+        f"{where} line {line}{inner}: {assign or 'a value'} is missing",
         type=TemplateErrorType.MISSING_ASSIGN,
         template=where,
         assign=assign,
@@ -326,15 +331,26 @@ def _compile_error(error: JinjaError, name: str) -> TemplateError:
     return TemplateError(text, type=kind, template=where, assign=assign, line=line)
 
 
+def _blamed(traceback: TracebackType | None, name: str) -> tuple[str, int | None, str]:
+    """Return the author's template and line, and in words where in a component it came to light."""
+    places = list(_places(traceback, name))
+    authors = [one for one in places if one[0] != _COMPONENTS] or places
+    if not places:
+        return name, None, ""
+    where, line = authors[-1]
+    inner = "" if authors[-1] is places[-1] else f", in {places[-1][0]} line {places[-1][1]}"
+    return where, line, inner
+
+
 def _place(traceback: TracebackType | None, name: str) -> tuple[str, int | None]:
-    """Find the template and line that Jinja wrote into the traceback, innermost first."""
-    found: tuple[str, int | None] = (name, None)
+    """Find the innermost template and line that Jinja wrote into the traceback."""
+    return next(iter([*_places(traceback, name)][-1:]), (name, None))
+
+
+def _places(traceback: TracebackType | None, name: str) -> Iterator[tuple[str, int]]:
     while traceback is not None:
         if "__jinja_exception__" in traceback.tb_frame.f_globals:
             file = Path(traceback.tb_frame.f_code.co_filename)
-            found = (
-                name if file.name in {"<template>", Path(name).name} else file.name,
-                traceback.tb_lineno,
-            )
+            is_asked = file.name in {"<template>", Path(name).name}
+            yield name if is_asked else file.name, traceback.tb_lineno
         traceback = traceback.tb_next
-    return found

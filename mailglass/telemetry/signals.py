@@ -13,7 +13,7 @@ from uuid import UUID
 from mailglass.telemetry.observers import Fields, Value, observers
 
 logger: Final = logging.getLogger("mailglass")
-logger.addHandler(logging.NullHandler())  # without logging set up, a library says nothing
+"""It has no handler: where logging is not set up, Python itself writes warnings to standard error."""
 
 FIELDS: Final = (
     "run_id",

@@ -1,10 +1,23 @@
 -- name: outbox_counts
 -- What the outbox holds: by state and stream how many messages, and how long the oldest has waited; of
--- queued ones only what is due counts as waiting.
+-- queued ones only what is due counts as waiting. What was tried before waits since the first attempt, or
+-- since somebody gave it another time: each attempt moves run_at, and a provider that refuses everything
+-- would never show.
 select m.state, m.stream, m.held, count(*)::integer as messages,
        coalesce(extract(epoch from clock_timestamp() - min(
-           case when m.state = 'queued' then m.run_at else m.updated_at end)), 0)::double precision as oldest_s
+           case when m.state <> 'queued' then m.updated_at
+                else least(m.run_at, tried.first_at) end)), 0)::double precision as oldest_s
 from mailglass.messages m
+left join lateral (
+    select min(e.occurred_at) as first_at
+    from mailglass.deliveries d
+    join mailglass.events e on e.delivery_id = d.id
+    where m.state = 'queued' and m.token > 0 and d.message_id = m.id
+      and e.type in ('attempt_started', 'requeued')
+      and e.seq > coalesce((
+          select max(g.seq) from mailglass.events g
+          where g.delivery_id = d.id and g.type = 'rescheduled'), 0)
+) tried on true
 where m.state in ('queued', 'sending', 'unknown')
   and (%(tenant_id)s::text is null or m.tenant_id = %(tenant_id)s::text)
 group by m.state, m.stream, m.held

@@ -94,6 +94,7 @@ def test_a_refused_account_stops_the_lane(provider: str, status: int) -> None:
     with pytest.raises(ConfigError) as caught:
         _answered(provider, in_json(status, {}))
     assert caught.value.type is ConfigErrorType.INVALID
+    assert (caught.value.code or "").startswith(f"http {status}")
 
 
 @pytest.mark.parametrize("asked", ["17", format_datetime(NOW + timedelta(seconds=17), usegmt=True)])

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from mailglass.installer import apply, plan, read_project
+
 FLASK_APP = """
 from flask import Flask
 from mailglass.contrib.flask import FlaskMailglass, mail_pages
@@ -60,6 +62,23 @@ def test_the_command_tells_each_check_and_exits_by_the_worst(database_url: str) 
     assert found["database.reachable"]["guide"] == "guides/doctor.md#database-reachable"
     assert found["database.migrated"]["status"] == "cannot_verify"
     assert "canary7f3a" not in bad.stdout + bad.stderr
+
+
+def test_the_mails_of_the_installed_package_are_looked_at(tmp_path: Path) -> None:
+    """Without any, or where they cannot be imported, no check of mails is called good."""
+    away = {"MAILGLASS_DATABASE_URL": "postgresql://127.0.0.1:1/none"}
+    assert (
+        "  ?   mail.previews_render: no mailable was looked at"
+        in _run(folder=tmp_path, **away).stdout
+    )
+    apply(plan(read_project(tmp_path)), tmp_path)
+    assert "ok    mail.previews_render" in _run(folder=tmp_path, **away).stdout
+    (tmp_path / "mails/broken.py").write_text("raise ValueError('zoe@mail.example')\n", "utf-8")
+    told = _run(folder=tmp_path, **away).stdout
+    assert (
+        "  ?   mail.previews_render: the installed package cannot be imported: ValueError" in told
+    )
+    assert "zoe@" not in told
 
 
 def test_settings_that_do_not_load_are_one_finding() -> None:

@@ -52,6 +52,12 @@ def test_the_first_installation_says_what_comes_next(shop: Path) -> None:
     assert "next:" not in _run(shop, "install").stdout
 
 
+def test_beside_manage_py_the_doctor_looks_at_djangos_database(tmp_path: Path) -> None:
+    """Alone it would look at the embedded one, where no mail is."""
+    first = _run(write(tmp_path, APPLICATIONS["django"]), "install").stdout
+    assert first.endswith("\n  python manage.py mailglass doctor\n")
+
+
 def test_a_package_in_src_is_installed_before_it_is_looked_at(tmp_path: Path) -> None:
     """Neither the command nor pytest finds it there otherwise."""
     first = _run(write(tmp_path, APPLICATIONS["fastapi"]), "install").stdout
@@ -109,6 +115,7 @@ def test_a_new_mailable_renders(shop: Path) -> None:
     told = _run(shop, "new", "mailable", "HTTPErrorNotice", "--stream", "operational")
     assert told.returncode == 0, told.stderr
     assert "create    shop/mails/http_error_notice.py" in told.stdout
+    assert "name HTTPErrorNotice in shop/mails/__init__.py" in told.stdout
     looked = _run(shop, "templates", "shop.mails.http_error_notice")
     assert looked.returncode == 0, looked.stdout + looked.stderr
     assert "http_error_notice.html.jinja" in looked.stdout
@@ -134,3 +141,15 @@ def test_a_package_outside_the_application_is_refused(shop: Path, package: str) 
     assert _run(shop, "install", "--package", package).returncode == 2
     assert _run(shop, "new", "mailable", "Fresh", "--package", package).returncode == 2
     assert tree(shop) == APPLICATIONS["flask"]
+
+
+def test_a_new_mailable_stays_in_the_project(
+    shop: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A package behind a link that leads out of it is refused, as by the installer."""
+    outside = tmp_path_factory.mktemp("outside")
+    (shop / "mails").symlink_to(outside)
+    found = _run(shop, "new", "mailable", "OrderReceipt", "--package", "mails")
+    assert found.returncode == 2
+    assert "lies behind" in found.stderr
+    assert list(outside.iterdir()) == []

@@ -38,7 +38,7 @@ GOOD = (
 )
 
 
-def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def _run(folder: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     (folder / "shop_mails.py").write_text(MODULE, "utf-8")
     write_templates(
         folder,
@@ -48,7 +48,7 @@ def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MAILGLASS_")}
     return subprocess.run(
         [sys.executable, "-c", "from mailglass.cli import main; main()", "lint", *arguments],
-        env=kept | {"MAILGLASS_TEMPLATES": json.dumps([str(folder)])}, cwd=folder,
+        env=kept | {"MAILGLASS_TEMPLATES": json.dumps([str(folder)])} | environ, cwd=folder,
         capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
 
@@ -112,6 +112,33 @@ def test_a_new_mailable_has_no_finding(tmp_path: Path) -> None:
     write_new(mailable_files("Farewell", package="mails", stream=Stream.TRANSACTIONAL), tmp_path)
     told = _run(tmp_path, "mails.farewell")
     assert "mails.farewell.Farewell: no findings" in told.stdout, told.stderr
+
+
+def test_a_mail_that_the_package_does_not_import_is_checked_too(tmp_path: Path) -> None:
+    """``mailglass new mailable`` adds a module and no line to the package."""
+    apply(plan(read_project(tmp_path)), tmp_path)
+    write_new(mailable_files("Farewell", package="mails", stream=Stream.TRANSACTIONAL), tmp_path)
+    for named in ((), ("mails",)):
+        told = _run(tmp_path, *named)
+        assert "mails.farewell.Farewell: no findings" in told.stdout, told.stderr
+
+
+def test_bulk_mail_is_told_what_it_lacks(tmp_path: Path) -> None:
+    """Each "policy_broken" rule of its stream with what to do; with the settings nothing is left."""
+    apply(plan(read_project(tmp_path)), tmp_path)
+    write_new(mailable_files("News", package="mails", stream=Stream.BULK), tmp_path)
+    told = _run(tmp_path, "mails.news")
+    assert told.returncode == 0
+    assert "the rule bulk_requires_physical_address" in told.stdout
+    assert "the rule bulk_requires_one_click" in told.stdout
+    assert "Set MAILGLASS_UNSUBSCRIBE_URL" in told.stdout
+    whole = _run(
+        tmp_path, "mails.news",
+        MAILGLASS_PHYSICAL_ADDRESS="Shop Ltd, 1 Harbour Street, Dublin",
+        MAILGLASS_UNSUBSCRIBE_URL="https://shop.example/unsubscribe",
+        MAILGLASS_TOKEN_SECRETS=json.dumps(["s" * 32]),
+    )  # fmt: skip
+    assert "mails.news.News: no findings" in whole.stdout, whole.stdout
 
 
 def test_nothing_to_check_is_said(tmp_path: Path) -> None:

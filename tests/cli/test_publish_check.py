@@ -36,6 +36,7 @@ PAGE = (
     "<p>{{ name }}, your order left our house today.</p></body></html>"
 )
 SHOP = {"shop.py": MODULE, "templates/note.html.jinja": PAGE}
+MANIFEST_OF_MAILS = 'format = 1\nframework = "plain"\npackage = "mails"\n\n[written]\n\n[offered]\n'
 FOLDER = "goldens/mail/shop.Note"
 
 
@@ -190,6 +191,24 @@ def test_an_installed_application_needs_no_names(tmp_path: Path) -> None:
     told = _run(tmp_path)
     assert told.returncode == 1
     assert "FAIL  install: create: src/shop/mails/desk.py" in told.stdout
+
+
+def test_a_mail_that_the_package_does_not_import_stops_the_deploy(tmp_path: Path) -> None:
+    """Each module of the installed package is looked at; those that set mailglass up are not."""
+    write(tmp_path, {".mailglass-install.toml": MANIFEST_OF_MAILS, "mails/__init__.py": "",
+                     "mails/note.py": MODULE.replace("note.html", "gone.html"),
+                     "mails/desk.py": "raise SystemExit(9)\n"})  # fmt: skip
+    told = _run(tmp_path)
+    assert told.returncode == 1, told.stderr
+    assert "FAIL  previews: mails.note.Note" in told.stdout
+
+
+def test_where_no_mail_was_looked_at_nothing_is_called_good(tmp_path: Path) -> None:
+    """An empty package is a blind spot."""
+    write(tmp_path, {".mailglass-install.toml": MANIFEST_OF_MAILS, "mails/__init__.py": ""})
+    told = _run(tmp_path)
+    for name in ("previews", "goldens", "lint"):
+        assert f"  ?   {name}: no mailable was looked at" in told.stdout
 
 
 @pytest.mark.parametrize("arguments", [[], ["no_such_module"], ["shop:Nobody"]])

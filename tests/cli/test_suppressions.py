@@ -66,7 +66,20 @@ def test_a_stream_is_refused_alone(run: Run) -> None:
     """Row 57: an unsubscribe from bulk mail leaves the others."""
     run("add", "zoe@mail.example", "--stream", "bulk", "--reason", "unsubscribe")
     assert run("check", "zoe@mail.example", "--stream", "bulk").exit_code == 1
-    assert run("check", "zoe@mail.example").exit_code == 0
+    assert run("check", "zoe@mail.example", "--stream", "transactional").exit_code == 0
+
+
+def test_without_a_stream_each_of_them_is_answered_for(run: Run) -> None:
+    """Who left one stream is not told to be free."""
+    run("add", "zoe@mail.example", "--stream", "bulk", "--reason", "unsubscribe")
+    told = run("check", "zoe@mail.example")
+    assert told.exit_code == 1
+    assert told.stdout == (
+        "suppressed  address_stream (bulk)  unsubscribe  command line\n"
+        "may be sent  transactional, operational\n"
+    )
+    streams = _json(run("check", "zoe@mail.example", "--json"))["streams"]
+    assert streams == {"transactional": False, "operational": False, "bulk": True}
 
 
 @pytest.mark.parametrize("reason", ["complaint", "unsubscribe"])

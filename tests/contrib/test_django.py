@@ -9,19 +9,38 @@ from email.mime.image import MIMEImage
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
+from asgiref.sync import async_to_sync
 from django.contrib.auth.forms import PasswordResetForm
 from django.contrib.auth.models import User
-from django.core.mail import EmailMessage, EmailMultiAlternatives, get_connection, send_mail
+from django.core.mail import (
+    BadHeaderError,
+    EmailMessage,
+    EmailMultiAlternatives,
+    get_connection,
+    send_mail,
+)
 from django.core.management import call_command
 from django.db import connections, transaction
 
 from applications import APPLICATIONS, write
 from front_desk import note
-from mailglass import ConfigError, DispatchState, EventType, MailglassError, SendError, tenant
-from mailglass.contrib.django import EmailBackend, apps, desk, queue
+from mailglass import (
+    ConfigError,
+    DispatchState,
+    EventType,
+    MailglassError,
+    SendError,
+    SuppressedError,
+    Suppression,
+    SuppressionReason,
+    SuppressionScope,
+    tenant,
+)
+from mailglass.contrib.django import EmailBackend, apps, aqueue, desk, queue
 from mailglass.errors import ConfigErrorType
-from mailglass.ledger.database import DatabaseChoice
+from mailglass.ledger.database import SAID_BY, DatabaseChoice
 from mailglass.testing import FakeMode, PrivateMailglass
 from tests_paths import ROOT
 
@@ -191,6 +210,80 @@ def test_mails_elsewhere_wait_for_the_commit(
     assert mailbox.send_queued() == 1
 
 
+@pytest.fixture
+def elsewhere(mailbox: PrivateMailglass, monkeypatch: pytest.MonkeyPatch) -> PrivateMailglass:
+    """Return the Mailglass with its mails in another database than Django's."""
+    other = DatabaseChoice(url="postgresql://elsewhere/mail", source="test", is_embedded=False)
+    monkeypatch.setattr(mailbox, "database", other)
+    return mailbox
+
+
+def test_a_mail_elsewhere_is_of_the_tenant_that_sent_it(elsewhere: PrivateMailglass) -> None:
+    """A commit may come after the block that set the tenant, and inside that of another."""
+    with tenant("bravo"), transaction.atomic():
+        with tenant("acme"):
+            _send()
+    (found,) = elsewhere.store.list_deliveries(tenant_id=None)
+    assert found.tenant_id == "acme"
+
+
+def test_a_mail_elsewhere_that_is_refused_breaks_no_commit(elsewhere: PrivateMailglass) -> None:
+    """It is refused when it is sent, where ``fail_silently`` holds; the commit runs its other work."""
+    elsewhere.suppress(
+        Suppression(
+            scope=SuppressionScope.ADDRESS, value="zoe@mail.example",
+            reason=SuppressionReason.MANUAL, source="test",
+        )
+    )  # fmt: skip
+    done: list[str] = []
+    with transaction.atomic():
+        assert _send(fail_silently=True) == 0
+        with pytest.raises(SuppressedError):
+            _send()
+        transaction.on_commit(lambda: done.append("paid"))
+    assert done == ["paid"]
+
+
+def test_a_database_elsewhere_that_is_away_breaks_no_commit(
+    elsewhere: PrivateMailglass, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the application does after its commit is done, in order."""
+
+    def away(_parameters: object) -> None:
+        raise psycopg.OperationalError
+
+    monkeypatch.setattr(elsewhere.store, "queue_message", away)
+    done: list[str] = []
+    with transaction.atomic():
+        _send()
+        transaction.on_commit(lambda: done.append("paid"))
+    assert done == ["paid"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"subject": "Hi\nBcc: all@mail.example"},
+        {"from_email": "a@shop.example\r"},
+        {"recipient_list": ["zoe@mail.example\n"], "fail_silently": True},
+    ],
+)
+def test_a_line_end_in_a_header_is_djangos_own_error(
+    mailbox: PrivateMailglass, changes: dict[str, Any]
+) -> None:
+    """A contact form catches BadHeaderError, whatever the backend."""
+    with pytest.raises(BadHeaderError):
+        _send(**changes)
+    mailbox.assert_no_mail_sent()
+
+
+def test_a_mail_is_queued_from_async_code(mailbox: PrivateMailglass) -> None:
+    """On the connection of the thread that Django runs sync code in."""
+    prepared = async_to_sync(aqueue)(note(), at_once=True)
+    mailbox.assert_mail_sent(count=1)
+    assert mailbox.delivery(prepared.delivery_ids[0]) is not None
+
+
 def test_without_a_url_the_mails_are_in_djangos_database(
     database_url: str, django_database: Any
 ) -> None:
@@ -245,13 +338,15 @@ def test_the_commands_run_with_djangos_settings(
 ) -> None:
     """On Django's own database."""
     monkeypatch.delenv("MAILGLASS_DATABASE_URL", raising=False)
-    for name in ("MAILGLASS_DATABASE_URL", "MAILGLASS_DATABASE_ROLE"):
+    for name in ("MAILGLASS_DATABASE_URL", "MAILGLASS_DATABASE_ROLE", SAID_BY):
         monkeypatch.setenv(name, "kept for monkeypatch to restore")
         monkeypatch.delenv(name)
     with pytest.raises(SystemExit) as ended:
         call_command("mailglass", "migrate", "--check")
     assert ended.value.code == 0
-    assert "up to date" in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert "up to date" in told.out
+    assert "(from Django's settings)" in told.err
 
 
 def test_an_installed_project_passes_its_checks(tmp_path: Path) -> None:

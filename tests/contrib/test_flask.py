@@ -8,8 +8,10 @@ import pytest
 from flask import Flask, current_app
 
 from front_desk import note
-from mailglass import Mailglass
+from mailglass import ConfigError, Mailglass
+from mailglass.adapters.fake import FakeAdapter
 from mailglass.contrib.flask import EXTENSION, FlaskMailglass, holder_of, settings_of
+from mailglass.ledger.database import SAID_BY
 from mailglass.testing import PrivateMailglass, private_mailglass
 
 
@@ -31,7 +33,9 @@ def own_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     """Restore the variables that a command sets."""
     for name in [one for one in os.environ if one.startswith("MAILGLASS_")]:
         monkeypatch.delenv(name)
-    for name in ("MAILGLASS_DATABASE_URL", "MAILGLASS_ADAPTER", "MAILGLASS_DATABASE_ROLE"):
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    for name in ("MAILGLASS_DATABASE_URL", "MAILGLASS_ADAPTER", "MAILGLASS_DATABASE_ROLE",
+                 SAID_BY):  # fmt: skip
         monkeypatch.setenv(name, "set so that it is restored")
         monkeypatch.delenv(name)
 
@@ -55,6 +59,33 @@ def test_the_applications_configuration_is_taken(database_url: str) -> None:
             assert desk.mail.settings.attempts_max == 3
         finally:
             holder_of(app).close()
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"MAILGLASS_DELIVERTO": "dev@shop.example"}, "Did you mean MAILGLASS_DELIVER_TO?"),
+        ({"MAILGLASS_ADAPTER": "smtp"}, "Set MAILGLASS_SMTP_HOST."),
+        ({"MAILGLASS_ADAPTER": "postmark"}, "server_token"),
+        ({"MAILGLASS_UNSUBSCRIBE_URL": "https://shop.example/u"}, "MAILGLASS_TOKEN_SECRETS"),
+        ({"MAILGLASS_ENVIRONMENT": "production"}, "MAILGLASS_DATABASE_URL"),
+        ({"MAILGLASS_DATABASE_URL": "sqlite:///x"}, "postgresql://"),
+    ],
+)
+@pytest.mark.usefixtures("own_variables")
+def test_wrong_settings_stop_the_factory(config: dict[str, str], said: str) -> None:
+    """A misspelt key would otherwise be ignored, and real mail go out."""
+    with pytest.raises(ConfigError) as caught:
+        _app(**config)
+    assert said in f"{caught.value} {caught.value.hint}"
+
+
+@pytest.mark.usefixtures("own_variables")
+def test_the_factory_leaves_the_applications_adapters_open() -> None:
+    """They are used from the first mail on."""
+    fake = FakeAdapter()
+    fake.close = lambda: pytest.fail("it was closed")  # type: ignore[method-assign]  # to see a call
+    FlaskMailglass(Flask("shop"), adapters={"default": fake})
 
 
 def test_each_application_has_its_own(database_url: str) -> None:
@@ -84,6 +115,7 @@ def test_the_commands_run_with_the_applications_settings(
     told = app.test_cli_runner().invoke(args=["mailglass", *arguments])
     assert told.exit_code == code, told.output
     assert ("up to date" in told.output) is (code == 0)
+    assert ("(from the application's configuration)" in told.output) is (code == 0)
 
 
 def test_a_holder_makes_one_for_all_threads(mailbox: PrivateMailglass) -> None:

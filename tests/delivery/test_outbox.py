@@ -226,6 +226,21 @@ def test_an_actor_is_a_name_and_no_address(database_url: str, actor: str) -> Non
         assert caught.value.code == "actor_invalid"
 
 
+def test_what_is_refused_again_and_again_waits_since_its_first_attempt(database_url: str) -> None:
+    """Each attempt moves its time on; somebody who gives it another time begins anew."""
+    fake = FakeAdapter()
+    fake.next(FakeMode.BAD_CREDENTIALS)
+    with front_desk(database_url, fake, jitter_s=600.0) as mail:
+        delivery = mail.deliver(note())
+        with psycopg.connect(database_url) as owner:
+            owner.execute("update mailglass.messages set run_at = now() + interval '15 minutes'")
+        (one,) = mail.outbox.counts()
+        assert 0 < one.oldest_s < 60
+        mail.outbox.reschedule(delivery.id, datetime.now(UTC) + timedelta(hours=1), actor="zoe")
+        (later,) = mail.outbox.counts()
+        assert later.oldest_s < 0
+
+
 def test_counts_tell_what_waits_and_how_long(database_url: str) -> None:
     """By state and stream; what is not due yet has not waited."""
     fake = FakeAdapter()

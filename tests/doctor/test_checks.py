@@ -99,6 +99,10 @@ POSTMARK: dict[str, Any] = {
     "adapter": "postmark",
     "provider_options": {"server_token": "k3-Zq.81x"},
 }
+LINKS: dict[str, Any] = {
+    "unsubscribe_url": "https://shop.example/unsubscribe",
+    "token_secrets": ["k3-Zq.81x-" * 4],
+}
 RELAY = {"adapter": "smtp", "smtp_host": "mail.shop.example"}
 
 
@@ -135,6 +139,14 @@ FAULTS: list[tuple[str, Status, dict[str, Any]]] = [
     ("settings.secret_placeholder", Status.ERROR,
      _env(MAILGLASS_NAMED_ADAPTERS='{"main": {"smtp_password": "changeme"}}')),
     ("settings.adapters", Status.ERROR, POSTMARK | {"provider_options": {}}),
+    ("settings.adapters", Status.ERROR, POSTMARK | {"provider_options": {"server_tokn": "x"}}),
+    ("settings.adapters", Status.ERROR, {"named_adapters": {"backup": {"smtp_host": "a.example"}}}),
+    ("settings.adapters", Status.ERROR, {"named_adapters": {"default": RELAY}}),
+    ("settings.front_desk", Status.ERROR, LINKS | {"token_secrets": ["canary7f3a"]}),
+    ("settings.front_desk", Status.ERROR, LINKS | {"unsubscribe_url": "http://localhost:5055/u"}),
+    ("settings.front_desk", Status.ERROR, {"unsubscribe_url": "https://shop.example/unsubscribe"}),
+    ("settings.front_desk", Status.ERROR, {"routes": [{"adapters": ["nobody"]}]}),
+    ("settings.front_desk", Status.ERROR, {"deliver_to": "dev@shop.example"}),
     ("settings.dkim_keys", Status.ERROR, _keys("/nowhere/key.pem")),
     ("settings.dkim_keys", Status.ERROR, _keys(__file__)),
     ("database.extensions", Status.ERROR,

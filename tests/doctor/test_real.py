@@ -77,6 +77,21 @@ def _age(database_url: str, column: str, ago: str) -> None:
         owner.execute(f"update mailglass.messages set {column} = now() - interval '{ago}'".encode())
 
 
+def test_a_provider_that_refuses_the_account_is_seen(database_url: str) -> None:
+    """With whose mail waits for it, and why; nothing is said of it once it is closed."""
+    fake = FakeAdapter()
+    fake.next(FakeMode.BAD_CREDENTIALS)
+    with front_desk(database_url, fake) as mail:
+        mail.deliver(note())
+        with _patient(database_url) as patient:
+            (seen,) = [one for one in examine(patient) if one.id == "delivery.breakers"]
+        assert seen.status is Status.ERROR
+        assert seen.seen.startswith("default is open for default, 1 messages wait")
+        mail.outbox.close_breaker("default", actor="zoe")
+        with _patient(database_url) as patient:
+            assert "delivery.breakers" not in _told(patient)
+
+
 def test_mail_that_flows_has_no_finding(database_url: str) -> None:
     """An empty outbox, and one with fresh mail in it."""
     with _patient(database_url) as patient, front_desk(database_url) as mail:

@@ -453,7 +453,18 @@ def test_a_folder_of_a_newer_mailglass_is_refused(
             open_database(None, load_settings(), folder=fragile)
     assert caught.value.type is ConfigErrorType.CONFLICTING
     assert "9999_later, which this version does not know" in caught.value.message
-    assert caught.value.hint is not None
+    assert str(fragile) in caught.value.message
+    assert f"rm -r {fragile}" in (caught.value.hint or "")
+
+
+def test_an_opened_folder_is_named(fragile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever looks for the database finds it: not every user's is in the same place."""
+    for name in ("MAILGLASS_DATABASE_URL", "DATABASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    choice, server = open_database(None, load_settings(), folder=fragile)
+    assert server is not None
+    server.stop()
+    assert choice.describe() == f"embedded PostgreSQL in {fragile} (no database URL is set)"
 
 
 def test_the_log_holds_no_statement(made: Path) -> None:

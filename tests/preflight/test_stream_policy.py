@@ -89,6 +89,7 @@ def test_bulk_mail_without_a_way_out_is_refused() -> None:
     with pytest.raises(StreamPolicyError) as caught:
         stream_rules_are_kept(_bulk(), nowhere)
     assert caught.value.rule == "bulk_requires_one_click"
+    assert "stream: Set MAILGLASS_UNSUBSCRIBE_URL, so that" in str(caught.value)
     stream_rules_are_kept(_with(_bulk(), LEAVE, POST), nowhere)
     stream_rules_are_kept(_bulk(), _context())
 

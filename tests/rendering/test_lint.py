@@ -15,6 +15,7 @@ from mailglass.rendering.lint.clients import CLIENTS
 from mailglass.rendering.lint.findings import GMAIL_CLIP_BYTES, RULES, Severity
 from mailglass.rendering.lint.run import LintReport, lint_file, lint_mailable, lint_message
 from mailglass.rendering.render import Renderer
+from tests_paths import ROOT
 
 HEAD = (
     '<!DOCTYPE html>\n<html lang="en">\n<head><title>Shop</title></head>\n<body>\n'
@@ -86,9 +87,16 @@ def test_rule_finds_its_fault_at_its_line(rule: str, tmp_path: Path) -> None:
     assert _ids(report) <= {rule}
 
 
+def test_the_unsubscribe_link_is_mailglass_own(tmp_path: Path) -> None:
+    """It needs no check, as a value of the application's does."""
+    link = '<p><a href="{{ unsubscribe_url }}">Unsubscribe</a></p>'
+    assert _ids(_lint(tmp_path, HEAD + link + TAIL)) == set()
+
+
 def test_every_rule_is_tested() -> None:
-    """A rule without a fault that it finds would not be one."""
+    """A rule without a fault that it finds would not be one; those of streams are the command's."""
     text = Path(__file__).read_text("utf-8")
+    text += (ROOT / "tests" / "cli" / "test_lint.py").read_text("utf-8")
     assert [rule for rule in RULES if f'"{rule}"' not in text] == []
 
 

@@ -324,3 +324,32 @@ def test_text_leaves_out_what_is_hidden_and_spells_links() -> None:
         "Hello Zoë\n\nOne\ntwo & three\n\n- first\n\n- second\n\n"
         "Your order (https://shop.example/a?b=1&c=2)Logo\n\nCoffee  7,00\nBread   4,50\n\n---\n\nBye\n"
     )
+
+
+def test_a_missing_value_for_a_component_is_told_at_the_authors_line(tmp_path: Path) -> None:
+    """The component's own line stands behind it: nobody has written a mistake there."""
+    html = """{% import "mailglass/components.html.jinja" as mg %}
+<p>Hello</p>
+{{ mg.text(nmae) }}"""
+    with pytest.raises(TemplateError) as caught:
+        _render(tmp_path, html)
+    assert (caught.value.template, caught.value.line) == ("greeting.html.jinja", 3)
+    assert str(caught.value).startswith(
+        "greeting.html.jinja line 3, in components.html.jinja line "
+    )
+    assert str(caught.value).endswith(": nmae is missing")
+
+
+class Unspeakable:
+    """Raises where it is written."""
+
+    def __str__(self) -> str:
+        """Raise."""
+        raise ZeroDivisionError
+
+
+def test_a_value_that_fails_in_a_component_is_told_at_the_authors_line(tmp_path: Path) -> None:
+    """Code of the application's, called while the component renders."""
+    html = '{% import "mailglass/components.html.jinja" as mg %}\n{{ mg.text(name) }}'
+    with pytest.raises(SendError, match=r"^greeting\.html\.jinja line 2, in components"):
+        _render(tmp_path, html, Greeting(name=Unspeakable()))

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from mailglass.demo.mailables import Receipt
 from mailglass.doctor import Patient, UnverifiableError
 from mailglass.doctor.dns import Lookup, RecordType
 from mailglass.doctor.server import ServerSigns
@@ -80,6 +81,7 @@ def healthy(**changes: Any) -> Patient:
         "signs": SIGNS,
         "call_broker": lambda _settings: None,
         "log_in": lambda _setting: None,
+        "mailables": (Receipt,),
         "domains": ("shop.example",),
         "selectors": ("s1",),
         "addresses": ("192.0.2.9",),

@@ -11,9 +11,9 @@ from mailglass.contrib.extras import lacking
 
 try:
     from mailglass.contrib.django.backend import EmailBackend
-    from mailglass.contrib.django.desk import get_mailglass, queue, using_mailglass
+    from mailglass.contrib.django.desk import aqueue, get_mailglass, queue, using_mailglass
 except ModuleNotFoundError as error:
     raise lacking(error, extra="django") from error
 
 
-__all__ = ["EmailBackend", "get_mailglass", "queue", "using_mailglass"]
+__all__ = ["EmailBackend", "aqueue", "get_mailglass", "queue", "using_mailglass"]

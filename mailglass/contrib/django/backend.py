@@ -6,10 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.core.mail.backends.base import BaseEmailBackend
-from django.db import connections, transaction
+from django.db import connections
 
 from mailglass.contrib.django.convert import converted
-from mailglass.contrib.django.desk import ALIAS, get_mailglass, queue, shares_database
+from mailglass.contrib.django.desk import (
+    ALIAS,
+    get_mailglass,
+    queue,
+    queue_after_commit,
+    shares_database,
+)
 from mailglass.errors import MailglassError
 from mailglass.message import Message
 
@@ -34,6 +40,8 @@ class EmailBackend(BaseEmailBackend):  # type: ignore[misc]  # Django publishes 
         """Send or queue messages and return how many; those without any recipient are left out.
 
         Raises:
+            BadHeaderError: a line end in the subject, an address or a header, ``fail_silently`` or not,
+                as with Django's own backends.
             MailglassError: unless ``fail_silently``; the messages before it have been sent.
 
         """
@@ -57,7 +65,7 @@ class EmailBackend(BaseEmailBackend):  # type: ignore[misc]  # Django publishes 
             queue(message, at_once=not self._later)
         elif is_inside:
             # The mails are elsewhere: they cannot be in the transaction, but can wait for it.
-            transaction.on_commit(lambda: desk.deliver_later(message), using=ALIAS)
+            queue_after_commit(message)
         elif self._later:
             desk.deliver_later(message)
         else:

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from django.core.mail import message as djangos
 
 from mailglass.headers import refuse
 from mailglass.message import Attachment, Message
+
+_BAD_HEADER: Final[type[ValueError]] = getattr(djangos, "BadHeaderError", ValueError)
+"""Django 7 has ValueError alone."""
 
 
 def converted(mail: Any) -> Message:
     """Return the Message of a Django mail; ``tags`` and ``metadata`` on it are carried over.
 
     Raises:
+        BadHeaderError: a line end in the subject, an address or a header: what a form is asked to
+            catch, whatever the backend.
         SendError: ``serialization_failed`` for what mailglass does not send: an alternative other
             than one of HTML, a header that mailglass writes itself, and all that ``Message`` refuses.
 
     """
     headers = {str(name): str(value) for name, value in mail.extra_headers.items()}
     sender = headers.pop("From", mail.from_email)
+    _refuse_line_ends(mail, headers | {"From": str(sender)})
     text, html = _bodies(mail)
     return Message(
         sender=str(sender),
@@ -34,6 +42,16 @@ def converted(mail: Any) -> Message:
         tags=tuple(getattr(mail, "tags", ())),
         metadata=getattr(mail, "metadata", None),
     )
+
+
+def _refuse_line_ends(mail: Any, headers: Mapping[str, str]) -> None:
+    people = (*mail.to, *mail.cc, *mail.bcc, *mail.reply_to)
+    values = {"To": people, "Subject": (mail.subject,)} | {
+        name: (value,) for name, value in headers.items()
+    }
+    for name, given in values.items():
+        if any("\n" in str(one) or "\r" in str(one) for one in given):
+            raise _BAD_HEADER(f"Header values can't contain newlines (header {name})")
 
 
 def _bodies(mail: Any) -> tuple[str | None, str | None]:

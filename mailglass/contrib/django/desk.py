@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
+from asgiref.sync import sync_to_async
 from django.conf import settings as django_settings
 from django.db import connections, transaction
 
@@ -87,12 +87,50 @@ def queue(mail: Mailable | Message, *, using: str = ALIAS, at_once: bool = False
     with connections[using].cursor() as cursor:
         cursor.execute(prepared.statement, dict(prepared.parameters))
     after = _attempt if at_once else _wake
-    transaction.on_commit(partial(after, desk, prepared), using=using, robust=True)
+    _after_commit(after, desk, prepared, using)
     return prepared
 
 
-def _wake(desk: Mailglass, _prepared: Prepared) -> None:
-    desk.store.ring()
+async def aqueue(
+    mail: Mailable | Message, *, using: str = ALIAS, at_once: bool = False
+) -> Prepared:
+    """Queue as ``queue`` does, from async code: in the thread in which Django's connections live."""
+    return await sync_to_async(queue)(mail, using=using, at_once=at_once)
+
+
+def queue_after_commit(mail: Mailable | Message, *, using: str = ALIAS) -> Prepared:
+    """Check a mail now and queue it, in a database of its own, when Django's transaction commits.
+
+    It is of the tenant that is set now. A database that is away at the commit loses the mail; Django
+    logs that, and the application's own work after the commit is done all the same.
+
+    Raises:
+        MailglassError: as ``Mailglass.prepare``.
+
+    """
+    desk = get_mailglass()
+    prepared = desk.prepare(mail)
+    _after_commit(_store, desk, prepared, using)
+    return prepared
+
+
+def _after_commit(
+    step: Callable[[Mailglass, Prepared], None], desk: Mailglass, prepared: Prepared, using: str
+) -> None:
+    # A function and no partial: Django writes its name into the log when it fails.
+    def after_commit() -> None:
+        step(desk, prepared)
+
+    transaction.on_commit(after_commit, using=using, robust=True)
+
+
+def _store(desk: Mailglass, prepared: Prepared) -> None:
+    if desk.store.queue_message(prepared.parameters):
+        _wake(desk, prepared)
+
+
+def _wake(desk: Mailglass, prepared: Prepared) -> None:
+    desk._wake((prepared.message_id,))  # noqa: SLF001 - the broker that the settings name is rung too
 
 
 def _attempt(desk: Mailglass, prepared: Prepared) -> None:

@@ -206,6 +206,11 @@ RULES: Final[dict[str, tuple[Severity, str, str]]] = {
         "a preview cannot be rendered: {error}",
         "Make it render; nothing else could be checked on it.",
     ),
+    "policy_broken": (
+        _WARNING,
+        "it would be refused when it is sent, by the rule {broken} of its stream",
+        "{suggestion}",
+    ),
     "autoescape_off": (
         _ERROR,
         "escaping is switched off, so a value may become markup",

@@ -16,7 +16,8 @@ from mailglass.rendering.lint.markup import REFUSED_ELEMENTS
 
 _HANDLER: Final = re.compile(r"on[a-z]+")
 _ADDRESSES: Final = frozenset({"href", "src", "background"})
-_CHECKED: Final = re.compile(r"\|\s*safe_url\b")
+_CHECKED: Final = re.compile(r"\|\s*safe_url\b|\A\W*unsubscribe_url\W*\Z")
+"""A value that is looked at, or the link that mailglass makes itself."""
 
 
 def source_findings(environment: Environment, source: Source) -> Iterator[Finding]:

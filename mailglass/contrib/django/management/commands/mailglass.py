@@ -30,4 +30,4 @@ class Command(BaseCommand):  # type: ignore[misc]  # Django publishes no types
         given = given_settings()
         if takes_djangos_database():
             given["database_url"] = database_url()
-        run(options["arguments"], given)
+        run(options["arguments"], given, said_by="Django's settings")
