@@ -85,6 +85,14 @@ def _until(database_url: str, wanted: Mapping[str, str]) -> None:
     assert found == wanted
 
 
+def _until_it_sleeps(pid: int) -> None:
+    """Wait until a process is stopped: before that it could claim the mail of another window."""
+    deadline = time.monotonic() + SETTLE_S_MAX
+    while Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[0] != "T":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 @pytest.mark.parametrize(
     ("kind", "search_lag_s"), [("keyed", None), ("park", None), ("search", 0.3)]
 )
@@ -105,8 +113,9 @@ def test_what_becomes_of_a_mail_whose_process_dies(
         sleeper: int | None = None
         for window in ORDER:
             sleeper = _die_in(window, plan, nursery, mail) or sleeper
-            if window is Window.PAUSE:
+            if window is Window.PAUSE and sleeper is not None:
                 _until(database_url, {"W10": "sending"})
+                _until_it_sleeps(sleeper)
         assert sleeper is not None
         with psycopg.connect(database_url, autocommit=True) as owner:
             owner.execute("update mailglass.messages set lease_until = now() where state='sending'")
