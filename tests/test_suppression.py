@@ -13,6 +13,7 @@ from mailglass.suppression import (
     SuppressionScope,
     asked_values,
     erased_value,
+    key_mark,
     value_key,
 )
 
@@ -126,12 +127,12 @@ def test_a_short_erasure_key_is_refused() -> None:
 
 
 def test_everything_that_could_refuse_a_recipient_is_asked() -> None:
-    """Row 70: the key, the domain and, where there is a key, the hash."""
+    """Row 70: the key, the domain and, where there is a key, the hash and the mark of the key."""
     address = parse_address("Zoe@Mail.Example")
     plain = {"zoe@mail.example", "mail.example"}
     assert asked_values([address.key], tenant_id="a", erasure_key=None) == plain
     keyed = asked_values([address.key], tenant_id="a", erasure_key=KEY)
-    assert keyed == plain | {erased_value(KEY, "a", "zoe@mail.example")}
+    assert keyed == plain | {erased_value(KEY, "a", "zoe@mail.example"), key_mark(KEY, "a")}
 
 
 def test_a_tagged_address_is_asked_for_with_and_without_its_tag() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from mailglass.address import parse_address
 from mailglass.deliveries import DispatchState
-from mailglass.delivery import dispatch, settling, sweep
+from mailglass.delivery import dispatch, gate, settling, sweep
 from mailglass.delivery.dispatch import Dispatcher
 from mailglass.delivery.freeze import freeze
 from mailglass.delivery.record import REPORTED
@@ -365,7 +365,7 @@ def _tokens_are_in_order(one: ModelDelivery) -> None:
 def virtual(world: World) -> Iterator[None]:
     """Give the product the simulation's clock and take its log away."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (dispatch, settling):
+        for module in (dispatch, gate, settling):
             patch.setattr(module, "boot_seconds", world.clock)
             patch.setattr(module, "report", _silent)
         patch.setattr(sweep, "report", _silent)
