@@ -100,7 +100,7 @@ def filled(url: str, rows: int) -> None:
 
 def checked(url: str, messages: list[Message]) -> list[float]:
     """Return the milliseconds of the one statement for the whole batch, the first one cold."""
-    addresses = [message.to[0] for message in messages]
+    addresses = [message.to[0].key for message in messages]
     values = sorted(asked_values(addresses, tenant_id="default", erasure_key=None))
     times = []
     with Store(url, role="mailglass_app") as store:
