@@ -100,22 +100,7 @@ def calls(tmp_path: Path) -> Path:
 
 
 def test_no_second_sees_more_than_the_rate(database_url: str, calls: Path) -> None:
-    """Four processes, 14 a second, all windows, at the moment of each call; little is given away.
-
-    Where the database takes more than 25 ms to answer a rate is less exact, as the guide says. A busy
-    machine does that now and then, and not twice.
-    """
-    times = _paced(database_url, calls)
-    if fullest(times) > RATE:
-        times = _paced(database_url, calls)
-    assert fullest(times) <= RATE
-    assert mails_a_second(times) > 0.7 * RATE
-
-
-def _paced(database_url: str, calls: Path) -> list[float]:
-    """Send by four processes; the moments of their calls."""
-    for file in calls.iterdir():
-        file.unlink()
+    """Four processes, 14 a second, all windows, at the moment of each call; little is given away."""
     mails = 6 * RATE
     with front_desk(database_url, limits=LIMITS) as mail:
         deliveries = mail.deliver_many([note(to=f"u{n}@mail.example") for n in range(mails)])
@@ -124,13 +109,10 @@ def _paced(database_url: str, calls: Path) -> list[float]:
         assert {one.message_id for one in found} == {one.message_id for one in deliveries}
         assert len(found) == mails
         assert {mail.delivery(one.id).state for one in deliveries} == {DispatchState.SENT}  # type: ignore[union-attr]  # they are there
+    times = [one.at for one in found]
+    assert fullest(times) <= RATE
     assert len({file.name for file in calls.iterdir()}) == PROCESSES
-    return [one.at for one in found]
-
-
-def mails_a_second(times: Sequence[float]) -> float:
-    """Return the rate from the first call to the last."""
-    return len(times) / (times[-1] - times[0])
+    assert mails / (times[-1] - times[0]) > 0.7 * RATE
 
 
 @pytest.mark.redis
