@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any, Final
@@ -10,8 +9,9 @@ from typing import Any, Final
 from mailglass.adapters.fake import FakeAdapter
 from mailglass.app import Mailglass
 from mailglass.errors import ConfigError, ConfigErrorType
-from mailglass.ledger.database import DatabaseChoice, choose_database
-from mailglass.settings import PREFIX, Environment, Settings, load_settings
+from mailglass.ledger.database import DatabaseChoice
+from mailglass.ledger.opening import chosen
+from mailglass.settings import PREFIX, Settings, load_settings
 
 _NO_SETTINGS: Final = ("adapters", "tenancy", "endpoints", "embedded_folder")
 """What ``Mailglass.from_env`` takes beside settings."""
@@ -59,14 +59,4 @@ def refuse_unknown_keys(config: Mapping[str, Any]) -> None:
 
 def _database(settings: Settings) -> DatabaseChoice:
     given = settings.database_url
-    named = None if given is None else given.get_secret_value()
-    allows_embedded = settings.environment is not Environment.PRODUCTION
-    choice = choose_database(named, os.environ, allows_embedded=allows_embedded)
-    if choice is None:
-        raise ConfigError(
-            "no database is named",
-            type=ConfigErrorType.MISSING,
-            key="database_url",
-            hint="Set MAILGLASS_DATABASE_URL; the embedded server is not for production.",
-        )
-    return choice
+    return chosen(None if given is None else given.get_secret_value(), settings)

@@ -17,6 +17,25 @@ if TYPE_CHECKING:
     from mailglass.ledger.embedded import EmbeddedServer
 
 
+def chosen(named: str | None, settings: Settings) -> DatabaseChoice:
+    """Return which database is meant, without opening it.
+
+    Raises:
+        ConfigError: ``missing`` in production without a URL.
+
+    """
+    allows_embedded = settings.environment is not Environment.PRODUCTION
+    choice = choose_database(named, os.environ, allows_embedded=allows_embedded)
+    if choice is None:
+        raise ConfigError(
+            "no database is named",
+            type=ConfigErrorType.MISSING,
+            key="database_url",
+            hint="Set MAILGLASS_DATABASE_URL; the embedded server is not for production.",
+        )
+    return choice
+
+
 def open_database(
     explicit: object, settings: Settings, *, folder: Path | None = None
 ) -> tuple[DatabaseChoice, EmbeddedServer | None]:
@@ -28,16 +47,7 @@ def open_database(
             of another version, with its folder.
 
     """
-    named = None if explicit is None else _plain(explicit)
-    allows_embedded = settings.environment is not Environment.PRODUCTION
-    choice = choose_database(named, os.environ, allows_embedded=allows_embedded)
-    if choice is None:
-        raise ConfigError(
-            "no database is named",
-            type=ConfigErrorType.MISSING,
-            key="database_url",
-            hint="Set MAILGLASS_DATABASE_URL; the embedded server is not for production.",
-        )
+    choice = chosen(None if explicit is None else _plain(explicit), settings)
     if not choice.is_embedded:
         return choice, None
     # Imported here: most processes use a server of their own.

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 
 import psycopg
@@ -20,8 +17,7 @@ from mailglass.delivery.settling import Attempt
 from mailglass.envelope import Accepted, Envelope
 from mailglass.ledger.faults import DatabaseAwayError
 from mailglass.worker import Worker, pipeline, steps
-
-DEADLINE_S = 30.0
+from running_worker import DEADLINE_S, running, until
 
 
 class Gated(FakeAdapter):
@@ -44,27 +40,6 @@ class Gated(FakeAdapter):
             self.arrived.release()
 
 
-@contextmanager
-def _running(worker: Worker) -> Iterator[threading.Event]:
-    """Run a worker; at the end of the block it is stopped and has ended."""
-    stopped = threading.Event()
-    thread = threading.Thread(target=worker.run, args=(stopped,))
-    thread.start()
-    try:
-        yield stopped
-    finally:
-        stopped.set()
-        thread.join(DEADLINE_S)
-        assert not thread.is_alive()
-
-
-def _until(is_so: Callable[[], bool]) -> None:
-    """Look again until something is so; a bound of time ends what never becomes so."""
-    end = time.monotonic() + DEADLINE_S
-    while not is_so():
-        assert time.monotonic() < end
-
-
 def _bulk(number: int) -> object:
     return note(
         stream=Stream.BULK, mailable="app.News", subject=f"News {number}",
@@ -80,7 +55,7 @@ def test_an_idle_worker_is_woken_by_a_ring(database_url: str) -> None:
     """The doorbell, across connections: with a poll of an hour the mail still leaves at once."""
     fake = Gated()
     with front_desk(database_url, fake) as web, front_desk(database_url, fake) as mail:
-        with _running(Worker(mail=mail, poll_s=3600.0, sweep_every_s=3600.0)) as stopped:
+        with running(Worker(mail=mail, poll_s=3600.0, sweep_every_s=3600.0)) as stopped:
             for number in range(5):
                 web.deliver_later(note(subject=f"mail {number}"))
                 assert fake.arrived.acquire(timeout=DEADLINE_S)
@@ -103,7 +78,7 @@ def test_a_ring_that_fails_loses_no_mail(
     fake = Gated()
     with front_desk(database_url, fake, enqueue=broken) as mail:
         mail.deliver_later(note())
-        with _running(Worker(mail=mail, poll_s=0.01)):
+        with running(Worker(mail=mail, poll_s=0.01)):
             assert fake.arrived.acquire(timeout=DEADLINE_S)
     assert "message.wake_up_failed" in caplog.text
     assert "ConnectionError" in caplog.text
@@ -114,7 +89,7 @@ def test_a_flood_of_bulk_mail_never_holds_up_a_password_reset(database_url: str)
     fake = Gated()
     with front_desk(database_url, fake, **BULK) as mail:
         mail.deliver_many([_bulk(number) for number in range(60)])  # type: ignore[misc]  # Messages
-        with _running(Worker(mail=mail, threads=3, poll_s=0.01)):
+        with running(Worker(mail=mail, threads=3, poll_s=0.01)):
             assert fake.at_the_gate.acquire(timeout=DEADLINE_S)
             assert fake.at_the_gate.acquire(timeout=DEADLINE_S)
             mail.deliver_later(note(mailable="app.PasswordReset", authenticates=True))
@@ -122,7 +97,7 @@ def test_a_flood_of_bulk_mail_never_holds_up_a_password_reset(database_url: str)
             assert [one.envelope.stream for one in fake.sent] == [Stream.TRANSACTIONAL]
             assert not fake.at_the_gate.acquire(blocking=False)
             fake.gate.set()
-            _until(lambda: len(fake.sent) == 61)
+            until(lambda: len(fake.sent) == 61)
         assert set(_states(mail)) == {DispatchState.SENT}
 
 
@@ -133,7 +108,7 @@ def test_a_stopped_worker_finishes_what_it_began_and_gives_back_the_rest(
     fake = Gated()
     with front_desk(database_url, fake, **BULK) as mail:
         mail.deliver_many([_bulk(number) for number in range(10)])  # type: ignore[misc]  # Messages
-        with _running(Worker(mail=mail, threads=3, poll_s=0.01)) as stopped:
+        with running(Worker(mail=mail, threads=3, poll_s=0.01)) as stopped:
             assert fake.at_the_gate.acquire(timeout=DEADLINE_S)
             assert fake.at_the_gate.acquire(timeout=DEADLINE_S)
             stopped.set()
@@ -230,6 +205,6 @@ def test_mail_in_order_goes_one_after_the_other(database_url: str) -> None:
     with front_desk(database_url, fake) as mail:
         for number in range(12):
             mail.deliver_later(note(subject=f"step {number}", ordering_key="order-7"))
-        with _running(Worker(mail=mail, threads=4, poll_s=0.005)):
-            _until(lambda: len(fake.sent) == 12)
+        with running(Worker(mail=mail, threads=4, poll_s=0.005)):
+            until(lambda: len(fake.sent) == 12)
     assert [one.message.subject for one in fake.sent] == [f"step {number}" for number in range(12)]

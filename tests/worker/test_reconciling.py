@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from uuid import uuid4
 
 import psycopg
@@ -19,9 +16,9 @@ from mailglass.inbound.message import InboundMessage
 from mailglass.webhooks.endpoint import Endpoint
 from mailglass.worker import Worker
 from mailglass.worker.reconciling import PAGES_MAX, RECEIPTS_MAX, Reconciler
+from running_worker import running, until
 from webhook_requests import delivered, hooked, postmark, request
 
-DEADLINE_S = 30.0
 PAGE = 500
 
 
@@ -35,27 +32,6 @@ def _name_provider(database_url: str) -> None:
         database_url,
         "update mailglass.deliveries set provider = 'postmark', provider_message_id = 'pm-1'",
     )
-
-
-@contextmanager
-def _running(worker: Worker) -> Iterator[None]:
-    """Run a worker; at the end of the block it is stopped and has ended."""
-    stopped = threading.Event()
-    thread = threading.Thread(target=worker.run, args=(stopped,))
-    thread.start()
-    try:
-        yield
-    finally:
-        stopped.set()
-        thread.join(DEADLINE_S)
-        assert not thread.is_alive()
-
-
-def _until(is_so: Callable[[], bool]) -> None:
-    """Look again until something is so; a bound of time ends what never becomes so."""
-    end = time.monotonic() + DEADLINE_S
-    while not is_so():
-        assert time.monotonic() < end
 
 
 def _reconciler(mail: Mailglass) -> Reconciler:
@@ -73,8 +49,8 @@ def test_a_worker_links_a_report_that_came_too_early(database_url: str) -> None:
             found = mail.delivery(sent.id)
             return found is not None and found.outcome is Outcome.DELIVERED
 
-        with _running(Worker(mail=mail, threads=1, reconcile_every_s=0.02)):
-            _until(is_delivered)
+        with running(Worker(mail=mail, threads=1, reconcile_every_s=0.02)):
+            until(is_delivered)
         assert mail.store.broken_chains() == ()
     assert count(database_url, "webhook_orphans") == 0
 
@@ -91,11 +67,11 @@ def test_a_pass_that_fails_stops_no_mail(
 
     with (
         hooked(database_url, adapter=fake, endpoints=[twice, twice]) as mail,
-        _running(Worker(mail=mail, threads=1, poll_s=0.01, reconcile_every_s=0.02)),
+        running(Worker(mail=mail, threads=1, poll_s=0.01, reconcile_every_s=0.02)),
     ):
-        _until(lambda: failures() >= 2)
+        until(lambda: failures() >= 2)
         queued = mail.deliver_later(note())
-        _until(lambda: len(fake.sent) == 1)
+        until(lambda: len(fake.sent) == 1)
     assert queued.state is DispatchState.QUEUED
     assert "error_type=ConfigError" in caplog.text
 
