@@ -35,18 +35,18 @@ def _arguments() -> argparse.Namespace:
 
 
 def _simulate(first: int, seeds: int) -> int:
-    """Run seeds at every kind of provider; a breach names its seed."""
-    breaches, totals = 0, Counter[str]()
+    """Run seeds, each at the kind of provider that its number picks; a breach names its seed."""
+    breaches, totals, kinds = 0, Counter[str](), tuple(Kind)
     started = time.monotonic()
     for seed in range(first, first + seeds):
-        for kind in Kind:
-            try:
-                tally = simulate(seed, kind)
-            except BreachError as error:
-                breaches += 1
-                _say(f"  BREACH seed={seed} {kind}: {error}")
-            else:
-                totals.update(runs=1, deliveries=tally.deliveries, parked=tally.parked)
+        kind = kinds[seed % len(kinds)]
+        try:
+            tally = simulate(seed, kind)
+        except BreachError as error:
+            breaches += 1
+            _say(f"  BREACH seed={seed} {kind}: {error}")
+        else:
+            totals.update({kind.value: 1}, deliveries=tally.deliveries, parked=tally.parked)
     _say(
         f"simulated {seeds} seeds in {time.monotonic() - started:.0f}s: "
         + " ".join(f"{name}={count}" for name, count in totals.items())
