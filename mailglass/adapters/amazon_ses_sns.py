@@ -172,7 +172,7 @@ def parsed_notification(request: WebhookRequest) -> dict[str, Any]:
     """Return the SNS message.
 
     Raises:
-        SignatureError: ``malformed_header`` when headers and body disagree on what it is.
+        SignatureError: ``malformed_header`` when it has no id, or headers and body disagree on what it is.
 
     """
     record = _record(request)
@@ -180,7 +180,8 @@ def parsed_notification(request: WebhookRequest) -> dict[str, Any]:
     number = request.headers.first("x-amz-sns-message-id")
     if kind is not None and kind != record.get("Type"):
         raise malformed(PROVIDER, "message type")
-    if number is not None and number != record.get("MessageId"):
+    own = record.get("MessageId")
+    if not (isinstance(own, str) and text(own)) or (number is not None and number != own):
         raise malformed(PROVIDER, "message id")
     return record
 

@@ -353,6 +353,14 @@ def test_headers_that_say_something_else_are_refused(headers: dict[str, str]) ->
         an_adapter().events(posted(a_record(), headers=headers))
 
 
+@pytest.mark.parametrize("number", [None, "", 7, {}])
+def test_a_message_without_its_id_is_refused(number: object) -> None:
+    """Two events without one would be taken for the same, and the second be lost."""
+    with pytest.raises(SignatureError) as caught:
+        an_adapter().events(posted(a_record({"eventType": "Delivery"}, MessageId=number)))
+    assert caught.value.type is SignatureErrorType.MALFORMED_HEADER
+
+
 def a_confirmation(**given: Any) -> dict[str, Any]:
     """Return a request to confirm a subscription."""
     usual = {"Token": "t", "SubscribeURL": f"{HOST}/?Action=ConfirmSubscription&Token=t"}
