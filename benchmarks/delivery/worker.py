@@ -17,6 +17,7 @@ from pathlib import Path
 from mails import front_desk
 
 from mailglass.worker import Worker
+from mailglass.worker.running import keep_collector_quiet
 
 
 def resident_kb() -> int:
@@ -43,6 +44,7 @@ def main() -> None:
             sys.stdin.readline()
             stopped.set()
 
+        keep_collector_quiet()  # as `mailglass worker` does
         print("ready", flush=True)
         sys.stdin.readline()
         began = time.process_time()

@@ -80,12 +80,13 @@ class _Work:
         """Work in this process, and say how many mails were tried."""
         from mailglass.app import Mailglass
         from mailglass.telemetry import export_by_otel
-        from mailglass.worker.running import drain, work
+        from mailglass.worker.running import drain, keep_collector_quiet, work
 
         with Mailglass.from_env(database_url=self.database_url) as mail:
             click.echo(f"mailglass: using {mail.database.describe()}", err=True)
             if mail.settings.otel:
                 export_by_otel()
+            keep_collector_quiet()
             if self.drain:
                 tried = drain(mail, stopped)
             else:

@@ -38,6 +38,8 @@ LIMITS_AWAY_S: Final = 1.0
 """How long a mail waits when nobody can tell whether its turn has come."""
 _PACE_KEPT_S: Final = 0.25
 """How old may be what is known of an adapter that no limit is about."""
+_ANSWERS_KEPT: Final = 32
+"""Answers by which it is told whether one was slow or the database is far away."""
 FORGET_EVERY_S: Final = 3600.0
 """How often a process drops the counts that say nothing any more."""
 
@@ -100,6 +102,8 @@ class Gate:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _tidied: deque[float] = field(default_factory=lambda: deque([float("-inf")], maxlen=1))
     """When idle counts were dropped last."""
+    _took_s: deque[float] = field(default_factory=lambda: deque(maxlen=_ANSWERS_KEPT))
+    """How long the last answers took, in seconds."""
 
     @classmethod
     def of(cls, store: Store, settings: Settings) -> Self:
@@ -138,16 +142,21 @@ class Gate:
         for _ in range(RETAKES_MAX):
             if not turn.is_taken:
                 return turn
-            wait_s = turn.at - self.now()
-            if wait_s > 0:
-                self.sleep(wait_s)
-            now = self.now()
-            if self._paused_until(claim.adapter_ref) > now:
-                self._known.pop(claim.adapter_ref, None)  # an operator may have freed it: ask anew
-            elif now <= turn.until:
+            if turn.until >= turn.at and self._has_come(claim, turn):
                 return turn
             turn = self.passes_of([claim])[claim.message_id]
         return put_off(self.now())
+
+    def _has_come(self, claim: Claim, turn: Pass) -> bool:
+        """Wait for a turn; False when it comes too late or the adapter rests."""
+        wait_s = turn.at - self.now()
+        if wait_s > 0:
+            self.sleep(wait_s)
+        now = self.now()
+        if self._paused_until(claim.adapter_ref) > now:
+            self._known.pop(claim.adapter_ref, None)  # an operator may have freed it: ask anew
+            return False
+        return now <= turn.until
 
     def rests(self, adapter_ref: str) -> bool:
         """Tell whether an adapter's provider wants to be left alone for so long that another may serve.
@@ -212,16 +221,28 @@ class Gate:
         before = self.now()
         granted = self.store.take(request, hold_s=HOLD_S, plans=True)
         after = self.now()
+        lost_s = self._lost_s(after - before)
         passes: dict[UUID, Pass] = {}
         for one, its in zip(asked, granted, strict=True):
             self.days.note(one.asks, its.blocker, wait_s=its.wait_us / 1_000_000, now=after)
             spent = None if its.is_taken else self._spent(one)
-            found = spent or _pass(its, before, after)
+            found = spent or _pass(its, after, lost_s)
             has_rate = any(ask.bucket.spec.get("interval_s") is not None for ask in one.asks)
             if found.is_taken and not (has_rate or self._is_slowed(one.claim.adapter_ref)):
                 found = replace(found, until=FREE.until)  # a day's number does not mind when
             passes[one.claim.message_id] = found
         return passes
+
+    def _lost_s(self, took_s: float) -> float:
+        """Return how much of a pass went by while its answer was on its way.
+
+        Where answers come fast, one that took too long is void and asked for again. Where all are
+        slow, half of each pass is left: a database too far away makes rates less exact, and never
+        stops the mail.
+        """
+        self._took_s.append(took_s)
+        is_far_away = min(self._took_s) > LATE_S / 2
+        return min(took_s, LATE_S / 2) if is_far_away else took_s
 
     def _spent(self, asked: _Asked) -> Pass | None:
         """Return the pass of a mail for which its provider has no room today; None while it may have."""
@@ -294,18 +315,14 @@ def is_throttled(verdict: Verdict) -> bool:
     )
 
 
-def _pass(granted: Granted, before: float, after: float) -> Pass:
+def _pass(granted: Granted, after: float, lost_s: float) -> Pass:
     """Turn the database's time into this process's: no earlier than it can have meant, and no later.
 
-    The answer took some of the time in which the pass holds. However slow the answer, half is left:
-    a database too far away makes rates less exact, and never stops the mail.
+    The answer took some of the time in which the pass holds; one that took all of it is void.
     """
     at = after + granted.wait_us / 1_000_000
     return Pass(
-        is_taken=granted.is_taken,
-        at=at,
-        until=at + LATE_S - min(after - before, LATE_S / 2),
-        blocker=granted.blocker,
+        is_taken=granted.is_taken, at=at, until=at + LATE_S - lost_s, blocker=granted.blocker
     )
 
 

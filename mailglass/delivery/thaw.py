@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from mailglass.address import parse_address
 from mailglass.headers import is_reserved
 from mailglass.ledger.rows import Claim
-from mailglass.message import Message, RecipientKind, StoredTemplate, Tracking
+from mailglass.message import Message, RecipientKind, StoredTemplate, Stream, Tracking
 from mailglass.preflight import Check
 from mailglass.preflight.standard import CHECKS
 from mailglass.rendering import mime
@@ -18,6 +20,7 @@ from mailglass.rendering import mime
 _CARRIED: Final = frozenset({"list-unsubscribe", "list-unsubscribe-post", "mailglass-original-to"})
 _HAS_WAY_OUT: Final = re.compile(rb"\nlist-unsubscribe", re.IGNORECASE)
 _HEAD_ENDS: Final = b"\r\n\r\n"
+_FIELDS: Final = tuple(one.name for one in fields(Message))
 _UNREAD: Final = "unread"
 """Stands for the body where no check reads it; a message has to have one."""
 
@@ -79,17 +82,46 @@ def _has_way_out(claim: Claim) -> bool:
 
 
 def _outline(claim: Claim) -> Message:
-    """Return a message with the recipients still to be served, whatever their kind, and no content."""
+    """Return a message with the recipients still to be served, whatever their kind, and no content.
+
+    The rest was checked when the mail was queued, so it is made once for all mail of its kind.
+    """
     tracking = claim.settings.get("tracking", {})
-    return Message(
+    blank = _blank(
         sender=claim.mail_from,
-        to=[parse_address(row["address"]) for row in claim.recipients],
-        subject="",
-        text=_UNREAD,
         stream=claim.stream,
-        tracking=Tracking(opens=tracking.get("opens", False), clicks=tracking.get("clicks", False)),
         mailable=claim.mailable,
         authenticates=claim.authenticates,
+        opens=tracking.get("opens", False),
+        clicks=tracking.get("clicks", False),
+    )
+    outline = object.__new__(Message)
+    for name in _FIELDS:
+        object.__setattr__(outline, name, getattr(blank, name))
+    to = tuple(parse_address(row["address"]) for row in claim.recipients)
+    object.__setattr__(outline, "to", to)
+    return outline
+
+
+@lru_cache(maxsize=256)
+def _blank(  # noqa: PLR0913 - what a check may ask about a mail, as the key of a cache
+    *,
+    sender: str,
+    stream: Stream,
+    mailable: str | None,
+    authenticates: bool,
+    opens: bool,
+    clicks: bool,
+) -> Message:
+    return Message(
+        sender=sender,
+        to=sender,
+        subject="",
+        text=_UNREAD,
+        stream=stream,
+        tracking=Tracking(opens=opens, clicks=clicks),
+        mailable=mailable,
+        authenticates=authenticates,
     )
 
 

@@ -23,10 +23,14 @@ from mailglass.worker.reconciling import Reconciler
 
 _TROUBLE_WAIT_S: Final = 5.0
 """How long to wait after the database could not be reached."""
-_GROUP_MAX: Final = 100
+_GROUP_MAX: Final = 200
 """Messages in one claim, and in one writing of verdicts."""
 _AHEAD_S: Final = 0.25
 """How much work is claimed ahead of the threads, by the rate of the last moments."""
+_AHEAD_MAX: Final = 4 * _GROUP_MAX
+"""Enough for one group to be claimed while another is sent and a third is written."""
+_LULL_S: Final = 0.05
+"""How long a stream that had nothing due is not asked again while there is other work."""
 _RATE_WINDOW_S: Final = 0.1
 _LAST_WRITE_S: Final = 20.0
 """How long a stop waits for a database that is away: below the 30 s after which services are killed."""
@@ -87,6 +91,9 @@ class _Run:
     in_flight: set[tuple[str, int]] = field(default_factory=set)
     tried: int = 0
     rate_per_s: float = 0.0
+    empty_until: dict[Stream | None, float] = field(default_factory=dict)
+    """When a stream that had nothing due is asked again; None stands for mail in order."""
+    rings: int = 0
     counted: int = 0
     counted_at: float = field(default_factory=time.monotonic)
     swept_at: float = float("-inf")
@@ -100,7 +107,7 @@ class _Run:
         writer = threading.Thread(target=self._write_all, name="mailglass-writer")
         bell = threading.Thread(
             target=self.worker.mail.store.listen,
-            args=(self.moved.set, self.stopped),
+            args=(self._rung, self.stopped),
             name="mailglass-bell",
             daemon=True,
         )
@@ -147,29 +154,50 @@ class _Run:
         if self.stopped.wait(_TROUBLE_WAIT_S):
             self.ended.wait(_STOP_WAIT_S)  # a writer still tries until the threads have ended
 
+    def _rung(self) -> None:
+        """Take the bell's word that mail has come: no stream is known to be empty any more."""
+        self.rings += 1
+        self.empty_until.clear()
+        self.moved.set()
+
     def _claim(self) -> int:
         """Claim what there is room for, stream by stream; transactional mail always finds some.
 
-        While threads have enough to do it waits until half of the room is free: many small claims
-        cost more than few large ones.
+        While threads have enough to do it waits until there is room for a whole group: many small
+        claims cost more than few large ones.
         """
         mail, before = self.worker.mail, len(self.in_flight)
-        threads, claimed = self.worker.threads, 0
-        ahead = min(2 * _GROUP_MAX, int(self.rate_per_s * _AHEAD_S))
-        is_busy = ahead > threads and before > (threads + ahead) // 2
+        threads, claimed, rings = self.worker.threads, 0, self.rings
+        ahead = min(_AHEAD_MAX, int(self.rate_per_s * _AHEAD_S))
+        most = threads + ahead
+        is_busy = ahead > threads and most - before < min(_GROUP_MAX, most // 2)
         for stream in self.worker.streams:
-            room = threads + ahead - len(self.in_flight)
+            room = most - len(self.in_flight)
             if stream is Stream.TRANSACTIONAL and not self.lanes.has(stream):
-                room = max(room, min(threads, 2 * threads + ahead - before))
-            elif is_busy:
+                room = max(room, min(threads, threads + most - before))
+            elif is_busy or self._is_empty(stream):
                 continue
             if room > 0:
-                claimed += self._start(steps.claim_due(mail, stream, limit=min(room, _GROUP_MAX)))
-        room = 0 if is_busy else threads + ahead - len(self.in_flight)
-        for tenant_id, message_id in mail.store.due_in_order(limit=room) if room > 0 else ():
-            claim = steps.claim(mail, tenant_id, message_id)
-            claimed += self._start(() if claim is None else (claim,))
+                found = self._start(steps.claim_due(mail, stream, limit=min(room, _GROUP_MAX)))
+                self._note(stream, found, rings)
+                claimed += found
+        room = 0 if is_busy or self._is_empty(None) else most - len(self.in_flight)
+        if room > 0:
+            due = mail.store.due_in_order(limit=room)
+            self._note(None, len(due), rings)
+            for tenant_id, message_id in due:
+                claim = steps.claim(mail, tenant_id, message_id)
+                claimed += self._start(() if claim is None else (claim,))
         return claimed
+
+    def _is_empty(self, stream: Stream | None) -> bool:
+        """Tell whether a stream had nothing a moment ago, while there is other work."""
+        return bool(self.in_flight) and time.monotonic() < self.empty_until.get(stream, 0.0)
+
+    def _note(self, stream: Stream | None, found: int, rings: int) -> None:
+        """Remember that nothing was found, unless the bell has rung since it was asked for."""
+        if not found and rings == self.rings:
+            self.empty_until[stream] = time.monotonic() + _LULL_S
 
     def _start(self, claims: tuple[Claim, ...]) -> int:
         """Hand claims to the threads; what cannot be asked about them gives them back unsent."""

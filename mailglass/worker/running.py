@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from mailglass.worker.wake import need_dramatiq
 _BROKER_STOP_MS: Final = 5000
 """How long the broker's threads may take to end once no mail is in flight."""
 _LOOK_S: Final = 0.5
+_COLLECTED_AFTER: Final = 20_000
+"""New objects after which the garbage collector looks at them (gc.set_threshold)."""
 
 
 def work(
@@ -40,6 +43,17 @@ def work(
     if hears and set(streams) == set(Stream):
         return _hear(mail, stopped, threads=threads)
     return Worker(mail=mail, threads=threads, streams=streams).run(stopped)
+
+
+def keep_collector_quiet() -> None:
+    """Let the garbage collector look seldom: for a process that does nothing but send.
+
+    What was loaded until now stays, so it is not looked through again; each claim makes thousands of
+    objects that go by themselves. Cycles among them, few and small, wait a little longer.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_COLLECTED_AFTER, *gc.get_threshold()[1:])
 
 
 def drain(mail: Mailglass, stopped: threading.Event) -> int:

@@ -34,6 +34,18 @@ def test_checks_of_mailglass_read_no_body_again(database_url: str) -> None:
     ]
 
 
+def test_mails_of_one_kind_keep_their_own_recipients(database_url: str) -> None:
+    """What they share is made once; whom a check is asked about is read from each claim."""
+    first, second = (
+        as_checked(_claim(database_url, note(to=to)), CHECKS)
+        for to in (["ann@mail.example"], ["bob@mail.example", "zoe@mail.example"])
+    )
+    assert [one.key for one in first.to] == ["ann@mail.example"]
+    assert [one.key for one in second.to] == ["bob@mail.example", "zoe@mail.example"]
+    assert (first.sender, first.cc, first.bcc) == (second.sender, (), ())
+    assert first == first.replace()
+
+
 def test_a_check_of_your_own_sees_the_whole_mail_at_dispatch(database_url: str) -> None:
     """Nobody else's check is guessed about."""
     seen: dict[Phase, Message] = {}

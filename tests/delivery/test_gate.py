@@ -20,6 +20,7 @@ from mailglass.errors import FailureClass
 from mailglass.ledger.faults import DatabaseAwayError
 from mailglass.ledger.pacing import RATE_FLOOR_PER_S, RECOVERY_S, PacingStore
 from mailglass.ledger.rows import Claim
+from mailglass.pacing.vocabulary import LATE_S
 
 HOURLY: dict[str, Any] = {"limits": [{"per": ["provider"], "rate": "1/h"}]}
 OPERATIONAL = note(stream=Stream.OPERATIONAL)
@@ -195,6 +196,66 @@ def test_a_pass_that_is_used_too_late_is_asked_for_anew(database_url: str) -> No
         assert mail.gate.turn_now(claim, late).is_taken
         (state,) = mail.gate.store.states(["provider"])
         assert state.used == 1
+
+
+class SlowAnswers:
+    """The limits of the database, whose answers take the given times on a clock of their own."""
+
+    def __init__(self, store: PacingStore, *took_s: float) -> None:
+        self._store = store
+        self._took_s = iter(took_s)
+        self.now_s = 1_000.0
+
+    def now(self) -> float:
+        """Return the time on that clock."""
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now_s += seconds
+
+    def take(self, *asked: Any, **given: Any) -> Any:
+        """Answer late."""
+        self.sleep(next(self._took_s))
+        return self._store.take(*asked, **given)
+
+    def __getattr__(self, name: str) -> Any:
+        """Answer everything else as the database does."""
+        return getattr(self._store, name)
+
+
+def slow_gate(mail: Mailglass, *took_s: float) -> Gate:
+    """Return a gate whose answers take so long."""
+    slow = SlowAnswers(mail.gate.store, *took_s)
+    return Gate(store=slow, limits=mail.settings.limits, now=slow.now, sleep=slow.sleep)  # type: ignore[arg-type]  # answers as one
+
+
+def test_a_pass_whose_answer_was_slow_is_void_where_answers_are_fast(database_url: str) -> None:
+    """Nobody knows when it was meant for: used now, it might crowd those that come after it."""
+    limits = [{"per": ["provider"], "rate": "1000/s"}]
+    with front_desk(database_url, limits=limits) as mail:
+        (claim,) = claimed(mail, None)
+        gate = slow_gate(mail, 0.001, 0.4, 0.001)
+        gate.passes_of([claim])
+        void = gate.passes_of([claim])[claim.message_id]
+        assert void.is_taken
+        assert void.until < void.at
+        again = gate.turn_now(claim, void)
+        assert again.until == pytest.approx(again.at + LATE_S - 0.001)
+        (state,) = mail.gate.store.states(["provider"])
+        assert state.used == 3
+
+
+def test_a_database_that_is_far_away_leaves_half_of_each_pass(database_url: str) -> None:
+    """A rate is less exact then; to ask again would bring no better answer, and stop the mail."""
+    limits = [{"per": ["provider"], "rate": "1000/s"}]
+    with front_desk(database_url, limits=limits) as mail:
+        (claim,) = claimed(mail, None)
+        gate = slow_gate(mail, *[0.2] * 3)
+        for _ in range(3):
+            its = gate.passes_of([claim])[claim.message_id]
+            assert its.until == pytest.approx(its.at + LATE_S / 2)
+            assert gate.turn_now(claim, its) == its
 
 
 def test_a_worker_that_is_always_late_gives_the_mail_back(database_url: str) -> None:

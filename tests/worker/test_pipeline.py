@@ -16,6 +16,7 @@ from mailglass.delivery.dispatch import CLAIM_WAIT_S_MAX
 from mailglass.delivery.settling import Attempt
 from mailglass.envelope import Accepted, Envelope
 from mailglass.ledger.faults import DatabaseAwayError
+from mailglass.ledger.rows import Claim
 from mailglass.worker import Worker, pipeline, steps
 from running_worker import DEADLINE_S, running, until
 
@@ -65,6 +66,77 @@ def test_an_idle_worker_is_woken_by_a_ring(database_url: str) -> None:
             stopped.set()
             web.store.ring()
     assert len(fake.sent) == 7
+
+
+def test_a_stream_that_was_empty_is_asked_again_at_a_ring(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is left alone for a moment while there is other work; a ring ends that moment."""
+    monkeypatch.setattr(pipeline, "_LULL_S", 3600.0)
+    fake = Gated()
+    with front_desk(database_url, fake, **BULK) as mail, front_desk(database_url, fake) as web:
+        mail.deliver_many([_bulk(1)])  # type: ignore[list-item]  # a note
+        with running(Worker(mail=mail, threads=2, poll_s=3600.0, sweep_every_s=3600.0)):
+            assert fake.at_the_gate.acquire(timeout=DEADLINE_S)
+            web.deliver_later(note(stream=Stream.OPERATIONAL))
+            assert fake.arrived.acquire(timeout=DEADLINE_S)
+            fake.gate.set()
+    assert [one.envelope.stream for one in fake.sent] == [Stream.OPERATIONAL, Stream.BULK]
+
+
+def test_empty_streams_are_asked_seldom_while_there_is_work(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each question to an empty stream would cost a round trip between two claims."""
+    monkeypatch.setattr(pipeline, "_LULL_S", 3600.0)
+    asked: list[Stream] = []
+    claim_due = steps.claim_due
+
+    def counted(mail: Mailglass, stream: Stream, *, limit: int) -> tuple[Claim, ...]:
+        asked.append(stream)
+        return claim_due(mail, stream, limit=limit)
+
+    monkeypatch.setattr(steps, "claim_due", counted)
+    with front_desk(database_url) as mail:
+        mail.deliver_many([note(subject=f"mail {number}") for number in range(300)])
+        with running(Worker(mail=mail, poll_s=3600.0, sweep_every_s=3600.0)):
+            until(lambda: set(_states(mail)) == {DispatchState.SENT})
+    assert asked.count(Stream.TRANSACTIONAL) > 3
+    # Once while there was work, and at the end, when nothing was in flight, once or twice again.
+    assert max(asked.count(Stream.OPERATIONAL), asked.count(Stream.BULK)) <= 3
+
+
+def test_a_ring_while_a_stream_is_asked_is_not_forgotten(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mail that it tells of may have come after the question was answered."""
+    monkeypatch.setattr(pipeline, "_LULL_S", 0.0)
+    claim_due, fake = steps.claim_due, Gated()
+    with front_desk(database_url, fake, **BULK) as mail, front_desk(database_url, fake) as web:
+        late = [note(stream=Stream.OPERATIONAL)]
+
+        def slow(mail: Mailglass, stream: Stream, *, limit: int) -> tuple[Claim, ...]:
+            found = claim_due(mail, stream, limit=limit)
+            if stream is Stream.OPERATIONAL and late and fake.at_the_gate.acquire(blocking=False):
+                before = runs[0].rings
+                web.deliver_later(late.pop())
+                until(lambda: runs[0].rings > before)
+                monkeypatch.setattr(pipeline, "_LULL_S", 3600.0)
+            return found
+
+        def watched(run: pipeline._Run) -> int:
+            runs.append(run)
+            return work(run)
+
+        runs: list[pipeline._Run] = []
+        work = pipeline._Run.work
+        monkeypatch.setattr(steps, "claim_due", slow)
+        monkeypatch.setattr(pipeline._Run, "work", watched)
+        mail.deliver_many([_bulk(1)])  # type: ignore[list-item]  # a note
+        with running(Worker(mail=mail, threads=2, poll_s=0.1, sweep_every_s=3600.0)):
+            assert fake.arrived.acquire(timeout=DEADLINE_S)
+            fake.gate.set()
+    assert [one.envelope.stream for one in fake.sent] == [Stream.OPERATIONAL, Stream.BULK]
 
 
 def test_a_ring_that_fails_loses_no_mail(
