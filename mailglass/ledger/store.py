@@ -220,9 +220,9 @@ class Store:
         """Return messages that are unknown to us though their provider has reported on them."""
         return parse_pending(self.rows("reported_messages", {"limit": limit}))
 
-    def due_in_order(self, *, limit: int) -> tuple[tuple[str, UUID], ...]:
-        """Return tenant and id of the message of each ordering key that is next, if it is due."""
-        rows = self.rows("due_in_order", {"limit": limit})
+    def due_in_order(self, stream: Stream, *, limit: int) -> tuple[tuple[str, UUID], ...]:
+        """Return tenant and id of due messages that are next of their ordering keys, longest due first."""
+        rows = self.rows("due_in_order", {"stream": stream.value, "limit": limit})
         return tuple((row["tenant_id"], row["id"]) for row in rows)
 
     def due_messages(self, *, limit: int) -> tuple[tuple[str, UUID], ...]:

@@ -91,9 +91,11 @@ class _Run:
     in_flight: set[tuple[str, int]] = field(default_factory=set)
     tried: int = 0
     rate_per_s: float = 0.0
-    empty_until: dict[Stream | None, float] = field(default_factory=dict)
-    """When a stream that had nothing due is asked again; None stands for mail in order."""
+    empty_until: dict[tuple[Stream, bool], float] = field(default_factory=dict)
+    """When a stream that had nothing due is asked again; its mail in order is asked for by itself."""
     rings: int = 0
+    is_order_first: bool = False
+    """Whether mail with an ordering key is asked for before the rest."""
     counted: int = 0
     counted_at: float = field(default_factory=time.monotonic)
     swept_at: float = float("-inf")
@@ -166,8 +168,8 @@ class _Run:
         While threads have enough to do it waits until there is room for a whole group: many small
         claims cost more than few large ones.
         """
-        mail, before = self.worker.mail, len(self.in_flight)
-        threads, claimed, rings = self.worker.threads, 0, self.rings
+        before = len(self.in_flight)
+        threads, claimed = self.worker.threads, 0
         ahead = min(_AHEAD_MAX, int(self.rate_per_s * _AHEAD_S))
         most = threads + ahead
         is_busy = ahead > threads and most - before < min(_GROUP_MAX, most // 2)
@@ -175,29 +177,50 @@ class _Run:
             room = most - len(self.in_flight)
             if stream is Stream.TRANSACTIONAL and not self.lanes.has(stream):
                 room = max(room, min(threads, threads + most - before))
-            elif is_busy or self._is_empty(stream):
+            elif is_busy:
                 continue
             if room > 0:
-                found = self._start(steps.claim_due(mail, stream, limit=min(room, _GROUP_MAX)))
-                self._note(stream, found, rings)
-                claimed += found
-        room = 0 if is_busy or self._is_empty(None) else most - len(self.in_flight)
-        if room > 0:
-            due = mail.store.due_in_order(limit=room)
-            self._note(None, len(due), rings)
-            for tenant_id, message_id in due:
-                claim = steps.claim(mail, tenant_id, message_id)
-                claimed += self._start(() if claim is None else (claim,))
+                claimed += self._claim_both(stream, room)
+        self.is_order_first = not self.is_order_first
         return claimed
 
-    def _is_empty(self, stream: Stream | None) -> bool:
-        """Tell whether a stream had nothing a moment ago, while there is other work."""
-        return bool(self.in_flight) and time.monotonic() < self.empty_until.get(stream, 0.0)
+    def _claim_both(self, stream: Stream, room: int) -> int:
+        """Claim mail with an ordering key and mail without one; they take turns at going first."""
+        claimed = 0
+        for is_in_order in (self.is_order_first, not self.is_order_first):
+            left = room - claimed
+            if left > 0 and not self._is_empty(stream, is_in_order=is_in_order):
+                rings = self.rings
+                found = (self._in_order if is_in_order else self._of_stream)(stream, left)
+                self._note(stream, found, rings, is_in_order=is_in_order)
+                claimed += found
+        return claimed
 
-    def _note(self, stream: Stream | None, found: int, rings: int) -> None:
+    def _of_stream(self, stream: Stream, room: int) -> int:
+        limit = min(room, _GROUP_MAX)
+        return self._start(steps.claim_due(self.worker.mail, stream, limit=limit))
+
+    def _in_order(self, stream: Stream, room: int) -> int:
+        """Claim one by one, since each has to be the first of its key, and few, to hold up no other."""
+        mail, limit = self.worker.mail, min(room, self.worker.threads)
+        found: list[Claim] = []
+        try:
+            for tenant_id, message_id in mail.store.due_in_order(stream, limit=limit):
+                claim = steps.claim(mail, tenant_id, message_id)
+                found += () if claim is None else (claim,)
+        finally:  # what was claimed before the database went away is sent all the same
+            self._start(tuple(found))
+        return len(found)
+
+    def _is_empty(self, stream: Stream, *, is_in_order: bool) -> bool:
+        """Tell whether a stream had nothing a moment ago, while there is other work."""
+        until = self.empty_until.get((stream, is_in_order), 0.0)
+        return bool(self.in_flight) and time.monotonic() < until
+
+    def _note(self, stream: Stream, found: int, rings: int, *, is_in_order: bool) -> None:
         """Remember that nothing was found, unless the bell has rung since it was asked for."""
         if not found and rings == self.rings:
-            self.empty_until[stream] = time.monotonic() + _LULL_S
+            self.empty_until[stream, is_in_order] = time.monotonic() + _LULL_S
 
     def _start(self, claims: tuple[Claim, ...]) -> int:
         """Hand claims to the threads; what cannot be asked about them gives them back unsent."""

@@ -98,7 +98,9 @@ comment on column mailglass.messages.owner_key is
     'The advisory lock that the claiming process holds as long as its session lives; null when nobody can tell.';
 
 create index messages_due on mailglass.messages (stream, run_at, id) where state = 'queued' and not held;
-create index messages_due_in_order on mailglass.messages (tenant_id, ordering_key, run_at, id)
+create index messages_of_key on mailglass.messages (tenant_id, ordering_key, run_at, id)
+    where state = 'queued' and not held and ordering_key is not null;
+create index messages_due_in_order on mailglass.messages (stream, run_at, id)
     where state = 'queued' and not held and ordering_key is not null;
 -- It holds what ends and nothing else: a claim, which looks past that, is then planned by messages_due
 -- whatever the statistics say, and reads no more of a long queue than it takes.

@@ -410,15 +410,22 @@ order by s.place, due.run_at, due.id
 limit %(limit)s::integer;
 
 -- name: due_in_order
--- Due messages that have an ordering key of which none is on its way: the longest waiting of each key.
-select distinct on (m.tenant_id, m.ordering_key) m.id, m.tenant_id
+-- Due messages of a stream that have an ordering key and are the first of it, while none of it is on its
+-- way: the longest due before others, whatever their keys.
+select m.id, m.tenant_id
 from mailglass.messages m
-where m.state = 'queued' and not m.held and m.ordering_key is not null and m.run_at <= clock_timestamp()
+where m.state = 'queued' and not m.held and m.ordering_key is not null
+  and m.stream = %(stream)s::text
+  and m.run_at <= now()  -- which is the same for all rows, so that the index ends what is read
   and (m.expires_at is null or m.expires_at > clock_timestamp())
   and not exists (
       select from mailglass.messages o
       where o.tenant_id = m.tenant_id and o.ordering_key = m.ordering_key and o.state = 'sending')
-order by m.tenant_id, m.ordering_key, m.run_at, m.id
+  and not exists (
+      select from mailglass.messages o
+      where o.tenant_id = m.tenant_id and o.ordering_key = m.ordering_key
+        and o.state = 'queued' and not o.held and (o.run_at, o.id) < (m.run_at, m.id))
+order by m.run_at, m.id
 limit %(limit)s::integer;
 
 -- name: queue_messages

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from dataclasses import replace
 
 import psycopg
@@ -280,3 +281,64 @@ def test_mail_in_order_goes_one_after_the_other(database_url: str) -> None:
         with running(Worker(mail=mail, threads=4, poll_s=0.005)):
             until(lambda: len(fake.sent) == 12)
     assert [one.message.subject for one in fake.sent] == [f"step {number}" for number in range(12)]
+
+
+class Unhurried(FakeAdapter):
+    """A fake that takes a moment for each mail."""
+
+    def __init__(self, moment_s: float) -> None:
+        super().__init__()
+        self.moment_s = moment_s
+
+    def send(self, envelope: Envelope) -> Accepted:
+        """Wait, then send."""
+        time.sleep(self.moment_s)
+        return super().send(envelope)
+
+
+def _places(fake: FakeAdapter, stream: Stream) -> list[int]:
+    return [at for at, one in enumerate(fake.sent) if one.envelope.stream is stream]
+
+
+def test_a_flood_never_holds_up_mail_in_order(database_url: str) -> None:
+    """A receipt with an ordering key leaves while bulk mail without one is still being sent."""
+    fake, flood = Unhurried(0.02), 500
+    with front_desk(database_url, fake, **BULK) as mail:
+        mail.deliver_many([_bulk(number) for number in range(flood)])  # type: ignore[misc]  # Messages
+        with running(Worker(mail=mail, poll_s=0.1)):
+            until(lambda: len(fake.sent) > 100)
+            mail.deliver_later(note(ordering_key="zoe"))
+            until(lambda: len(fake.sent) == flood + 1)
+    assert _places(fake, Stream.TRANSACTIONAL)[0] < 130
+
+
+def test_mail_in_order_of_many_keys_gives_each_its_turn(database_url: str) -> None:
+    """Keys early in the alphabet, of which there is always more, leave some room for the last one."""
+    fake, flood = Unhurried(0.002), 40
+    with front_desk(database_url, fake) as mail:
+        mails = [
+            note(ordering_key=f"key {number:02}", subject=str(n))
+            for n in range(10)
+            for number in range(flood)
+        ]
+        mail.deliver_many([note(ordering_key="zoe", subject="last"), *mails])
+        with running(Worker(mail=mail, threads=2, poll_s=0.1)):
+            until(lambda: len(fake.sent) == len(mails) + 1)
+    subjects = [one.message.subject for one in fake.sent]
+    assert subjects.index("last") < 2 * flood
+
+
+def test_mail_in_order_is_left_to_a_worker_of_its_stream(database_url: str) -> None:
+    """A worker that takes no bulk mail takes none in order either."""
+    fake = FakeAdapter()
+    with front_desk(database_url, fake, **BULK) as mail:
+        bulk = _bulk(1).replace(ordering_key="zoe")  # type: ignore[attr-defined]  # a Message
+        (waits,) = mail.deliver_many([bulk])
+        mail.deliver_many([note(ordering_key="ann")])
+        with running(Worker(mail=mail, streams=(Stream.TRANSACTIONAL,), poll_s=0.02)):
+            until(lambda: len(fake.sent) > 0)
+            time.sleep(0.2)
+        assert _places(fake, Stream.BULK) == []
+        found = mail.delivery(waits.id)
+        assert found is not None
+        assert found.state is DispatchState.QUEUED
