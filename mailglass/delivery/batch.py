@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from mailglass.suppression import Suppression, asked_values
 
 STATEMENT_MAX: Final = 500
 """Messages in one statement; the figures stop rising well before it."""
+_AT_ONCE: Final = 2
+"""Statements on their way: one is worked on while the other waits for the disk."""
 PART_MAX: Final = 2 * STATEMENT_MAX
 """Messages that are rendered, checked and frozen before any of the next ones is rendered."""
 
@@ -76,15 +79,16 @@ def parts_of(items: Iterable[Item]) -> Iterator[list[Item]]:
 class Batches:
     """Queues messages as they come, in statements of ``STATEMENT_MAX``, while others are still made.
 
-    Each statement is a transaction of its own: what was queued before an error stays queued. Use it in
-    a ``with`` block, at whose end each item that is new has its first delivery.
+    Each statement is a transaction of its own: what was queued before an error, or beside it, stays
+    queued. Use it in a ``with`` block, at whose end each item that is new has its first delivery.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._part: list[Item] = []
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="mailglass-batch")
-        self._writing: Future[None] | None = None
+        self._writer = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="mailglass-batch")
+        self._writing: deque[Future[None]] = deque()
+        self._is_alone = False
 
     def __enter__(self) -> Self:
         """Return the object itself."""
@@ -99,7 +103,10 @@ class Batches:
             self._writer.shutdown()
 
     def add(self, item: Item) -> None:
-        """Queue a frozen message with others; at most one statement is on its way meanwhile.
+        """Queue a frozen message with others; at most two statements are on their way meanwhile.
+
+        A statement with mail that has a key of either kind is on its way alone: of two mails with one
+        idempotency key the first is queued, and those of one ordering key keep their order.
 
         Raises:
             psycopg.Error: an earlier statement failed.
@@ -107,19 +114,29 @@ class Batches:
         """
         self._part.append(item)
         if len(self._part) >= STATEMENT_MAX:
-            self._settle()
             part, self._part = self._part, []
-            self._writing = self._writer.submit(_queue, self._store, part)
+            self._write(part)
 
     def _flush(self) -> None:
-        self._settle()
         if self._part:
-            _queue(self._store, self._part)
+            self._write(self._part)
+        self._settle(0)
 
-    def _settle(self) -> None:
-        if self._writing is not None:
-            writing, self._writing = self._writing, None
-            writing.result()
+    def _write(self, part: list[Item]) -> None:
+        is_alone = any(map(_has_key, part))
+        self._settle(0 if is_alone or self._is_alone else _AT_ONCE - 1)
+        self._is_alone = is_alone
+        self._writing.append(self._writer.submit(_queue, self._store, part))
+
+    def _settle(self, left: int) -> None:
+        """Wait until no more than so many statements are on their way."""
+        while len(self._writing) > left:
+            self._writing.popleft().result()
+
+
+def _has_key(item: Item) -> bool:
+    one = item.frozen
+    return one is not None and (one.idempotency_key is not None or one.ordering_key is not None)
 
 
 def _queue(store: Store, part: Sequence[Item]) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -32,6 +35,7 @@ from mailglass import (
 from mailglass.adapters.fake import FakeAdapter
 from mailglass.delivery import batch
 from mailglass.errors import BatchFailedType, SendErrorType
+from mailglass.ledger.store import Store
 
 
 def _gone(value: str) -> Suppression:
@@ -80,7 +84,7 @@ def test_what_comes_back_is_what_is_stored(database_url: str) -> None:
 def test_a_statement_that_fails_keeps_what_was_queued_before_it(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The caller hears of it, whether it was the last statement or one on the way."""
+    """The caller hears of it; what was on its way beside it is queued too, and nothing after that."""
     monkeypatch.setattr(batch, "STATEMENT_MAX", 2)
     with front_desk(database_url) as mail:
         mail.deliver_later(note())
@@ -88,10 +92,78 @@ def test_a_statement_that_fails_keeps_what_was_queued_before_it(
             owner.execute(
                 "alter table mailglass.messages add check (payload_bytes < 20000) not valid"
             )
-        mails = [note(), note(), note(text="x" * 20_000), note(), note(), note()]
+        large = note(text="x" * 20_000)
+        mails = [note(), note(), large, note(), note(), note(), note(), note(), note(), note()]
         with pytest.raises(psycopg.errors.CheckViolation):
             mail.deliver_many(mails)
-    assert rows(database_url)["messages"] == 3
+    assert rows(database_url)["messages"] == 5
+
+
+class AtOnce:
+    """Counts the statements that are on their way together, each of them slowed down a little."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._lock = threading.Lock()
+        self._now = self.most = self.statements = 0
+        self._queue = Store.queue_messages
+        monkeypatch.setattr(Store, "queue_messages", self._counted())
+
+    def _counted(self) -> Callable[..., Any]:
+        def queue_messages(store: Store, *asked: Any) -> Any:
+            with self._lock:
+                self._now += 1
+                self.statements += 1
+                self.most = max(self.most, self._now)
+            try:
+                time.sleep(0.05)
+                return self._queue(store, *asked)
+            finally:
+                with self._lock:
+                    self._now -= 1
+
+        return queue_messages
+
+
+@pytest.mark.parametrize(
+    ("given", "most"), [({}, 2), ({"idempotency_key": "k"}, 1), ({"ordering_key": "o"}, 1)]
+)
+def test_two_statements_at_once_and_one_where_the_order_matters(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, given: dict[str, str], most: int
+) -> None:
+    """While one waits for the disk another is worked on; keys of either kind are taken in order."""
+    monkeypatch.setattr(batch, "STATEMENT_MAX", 5)
+    seen = AtOnce(monkeypatch)
+    with front_desk(database_url) as mail:
+        mails = [note(subject=f"mail {n}") for n in range(60)]
+        mails[30] = mails[30].replace(**given)
+        found = mail.deliver_many(mails[25:] if most == 1 else mails)
+        assert _states(found) == ["queued"] * len(found)
+    assert seen.statements == len(found) / 5
+    assert seen.most == 2
+    alone = AtOnce(monkeypatch)
+    with front_desk(database_url) as mail:
+        many = [note(subject=str(n), **_numbered(given, n)) for n in range(30)]
+        assert _states(mail.deliver_many(many)) == ["queued"] * 30
+    assert alone.most == most
+
+
+def _numbered(given: dict[str, str], number: int) -> dict[str, Any]:
+    """Return the same key for mail in order, and another one for each mail otherwise."""
+    return {
+        name: f"{one}-{number}" if name == "idempotency_key" else one for name, one in given.items()
+    }
+
+
+def test_mail_of_one_ordering_key_keeps_its_order_over_statements(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each statement has a time of its own, by which mail is due."""
+    monkeypatch.setattr(batch, "STATEMENT_MAX", 3)
+    with front_desk(database_url) as mail:
+        found = mail.deliver_many([note(subject=str(n), ordering_key="o") for n in range(30)])
+        with psycopg.connect(database_url) as owner:
+            due = owner.execute("select id from mailglass.messages order by run_at, id").fetchall()
+        assert [one for (one,) in due] == [one.message_id for one in found]
 
 
 def test_one_by_one_and_many_write_the_same_rows(database_url: str) -> None:
