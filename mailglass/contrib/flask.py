@@ -16,7 +16,7 @@ from mailglass.tenancy import tenant
 from mailglass.web.answers import Answer
 from mailglass.web.page import Theme
 from mailglass.web.unsubscribe import BODY_BYTES_MAX as FORM_BYTES_MAX
-from mailglass.webhook import BODY_BYTES_MAX, HeaderMap
+from mailglass.webhook import HeaderMap
 
 try:
     import click
@@ -102,7 +102,9 @@ def mail_pages(
     blueprint = Blueprint(EXTENSION, __name__)
 
     def hook(endpoint: str) -> Response:
-        return _response(pages.webhook(_mail(), endpoint, _asked(request, BODY_BYTES_MAX)))
+        mail = _mail()
+        asked = _asked(request, mail.webhook_bytes_max(endpoint.strip("/")))
+        return _response(pages.webhook(mail, endpoint, asked))
 
     def leave(token: str) -> Response:
         asked = _asked(request, FORM_BYTES_MAX)

@@ -13,7 +13,7 @@ from mailglass.compliance.unsubscribe import UnsubscribeLinks
 from mailglass.web.answers import Answer
 from mailglass.web.page import Theme
 from mailglass.web.unsubscribe import UnsubscribePage
-from mailglass.webhook import BODY_BYTES_MAX, HeaderMap, WebhookRequest
+from mailglass.webhook import HeaderMap, WebhookRequest
 
 WEBHOOKS_PATH: Final = "/webhooks"
 UNSUBSCRIBE_PATH: Final = "/unsubscribe"
@@ -40,8 +40,6 @@ class Asked:
 
 def webhook(mail: Mailglass, endpoint: str, asked: Asked) -> Answer:
     """Answer a provider as ``Mailglass.ingest`` says; a slash at the end of the path is no matter."""
-    if len(asked.body) > BODY_BYTES_MAX:
-        return TOO_LARGE
     request = WebhookRequest(
         method=asked.method,
         url=asked.url,

@@ -90,8 +90,9 @@ def mail_routes(
     """
 
     async def hook(request: Request) -> Response:
-        request.path_params["endpoint"] = request.path_params["endpoint"].strip("/")
-        (route,) = webhook_routes(mail_of(request).ingest)
+        mail, endpoint = mail_of(request), request.path_params["endpoint"].strip("/")
+        request.path_params["endpoint"] = endpoint
+        (route,) = webhook_routes(mail.ingest, body_bytes_max=mail.webhook_bytes_max(endpoint))
         return await _served(route, request)
 
     async def leave(request: Request) -> Response:

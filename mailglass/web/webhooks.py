@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from starlette.applications import Starlette
@@ -24,16 +25,21 @@ def webhook_routes(
     *,
     path: str = "/webhooks",
     clock: Clock = system_clock,
-    body_bytes_max: int = BODY_BYTES_MAX,
+    body_bytes_max: int | Callable[[str], int] = BODY_BYTES_MAX,
 ) -> list[Route]:
     """Return the routes for an application of yours; leave them out of CSRF checks and of login.
+
+    ``body_bytes_max`` is what is read of a request, or finds it by the endpoint, such as
+    ``Mailglass.webhook_bytes_max`` does.
 
     The caller's address and the URL are those that the server tells: behind a proxy, have it trust
     the proxy's headers, and no others.
     """
 
     async def hook(request: Request) -> Response:
-        body = await _body(request, body_bytes_max)
+        known = body_bytes_max
+        most = known if isinstance(known, int) else known(request.path_params["endpoint"])
+        body = await _body(request, most)
         if isinstance(body, Response):
             return body
         answer = await run_in_threadpool(
@@ -53,9 +59,17 @@ def webhook_routes(
     return [Route(f"{path.rstrip('/')}/{{endpoint:path}}", hook, methods=methods)]
 
 
-def webhook_app(take: Take, *, path: str = "/webhooks", clock: Clock = system_clock) -> Starlette:
+def webhook_app(
+    take: Take,
+    *,
+    path: str = "/webhooks",
+    clock: Clock = system_clock,
+    body_bytes_max: int | Callable[[str], int] = BODY_BYTES_MAX,
+) -> Starlette:
     """Return an application with the webhook routes and nothing else."""
-    app = Starlette(routes=webhook_routes(take, path=path, clock=clock))
+    app = Starlette(
+        routes=webhook_routes(take, path=path, clock=clock, body_bytes_max=body_bytes_max)
+    )
     # A redirect would lose the POST of a provider.
     app.router.redirect_slashes = False
     return app

@@ -41,6 +41,7 @@ from mailglass.ledger.webhooks import (
 )
 from mailglass.telemetry import Signal, report
 from mailglass.webhook import (
+    BODY_BYTES_MAX,
     ProviderEvent,
     WebhookRequest,
     mapping,
@@ -91,6 +92,11 @@ class Ingest:
 
     endpoints: Mapping[str, Endpoint]
     webhooks: WebhookStore
+
+    def bytes_max(self, path: str) -> int:
+        """Return how many bytes a request may have; where nothing is, as many as usual."""
+        endpoint = self.endpoints.get(path)
+        return BODY_BYTES_MAX if endpoint is None else endpoint.body_bytes_max
 
     def take(self, path: str, request: WebhookRequest) -> Answer:
         """Answer one request: it never raises for what a provider or an attacker sends.

@@ -55,6 +55,10 @@ class WebhookVerbs:
         """
         return self.webhooks.take(endpoint, request)
 
+    def webhook_bytes_max(self, endpoint: str) -> int:
+        """Return how many bytes a request to an endpoint may have: what the door in front reads at most."""
+        return self.webhooks.bytes_max(endpoint)
+
     async def aingest(self, endpoint: str, request: WebhookRequest) -> Answer:
         """Ingest as ``ingest`` does, without holding up the event loop."""
         return await asyncio.to_thread(self.ingest, endpoint, request)

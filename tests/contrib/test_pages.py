@@ -191,6 +191,25 @@ def test_a_body_that_is_too_long_is_not_read_to_its_end(call: Call) -> None:
     assert call("POST", "/unsubscribe/token", b"x" * 5_000, FORM).status == 413
 
 
+@pytest.mark.parametrize("site", sorted(SITES))
+def test_an_endpoint_for_large_mail_is_read_up_to_its_own_bound(
+    database_url: str, site: str
+) -> None:
+    """What a provider hands over with its attachments is larger than any report."""
+    bound = BODY_BYTES_MAX + 1024 * 1024
+    endpoint = Endpoint(name="main", adapter=postmark(), tenant_id="default", body_bytes_max=bound)
+    with (
+        private_mailglass(database_url, parts={"endpoints": [endpoint]}) as mail,
+        SITES[site](mail) as call,
+    ):
+        report = json.dumps(delivered(mail.deliver(note()).id)).encode()
+        answers = [
+            call("POST", "/webhooks/postmark/main/", body, JSON, Authorization=BASIC).status
+            for body in (report.ljust(bound), report.ljust(bound + 1))
+        ]
+    assert answers == [200, 413]
+
+
 def test_a_reader_leaves_by_the_page_and_by_one_click(
     desk_with_pages: PrivateMailglass, call: Call
 ) -> None:

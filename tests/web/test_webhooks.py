@@ -69,6 +69,16 @@ def test_the_request_is_handed_on_as_it_came() -> None:
     assert (request.method, request.remote_ip, request.now) == ("POST", "testclient", NOW)
 
 
+def test_an_endpoint_has_a_bound_of_its_own() -> None:
+    """As Mailglass.webhook_bytes_max finds it: received mail is larger than reports are."""
+    seen, take = _seen()
+    bounds = {"postmark/inbound": 20, "postmark/main": 10}
+    client = TestClient(webhook_app(take, body_bytes_max=bounds.__getitem__))
+    for path in bounds:
+        client.post(f"/webhooks/{path}", content=b"x" * 20)
+    assert [endpoint for endpoint, _ in seen] == ["postmark/inbound"]
+
+
 def test_a_body_that_is_too_long_is_not_read_to_its_end() -> None:
     """413 as soon as it is known, and nothing is taken in."""
     seen, take = _seen()

@@ -17,7 +17,7 @@ from mailglass.contrib.django.desk import get_mailglass
 from mailglass.web.answers import Answer
 from mailglass.web.page import Theme
 from mailglass.web.unsubscribe import BODY_BYTES_MAX as FORM_BYTES_MAX
-from mailglass.webhook import BODY_BYTES_MAX, HeaderMap
+from mailglass.webhook import HeaderMap
 
 THEME: Final = "MAILGLASS_THEME"
 _View: TypeAlias = Callable[..., HttpResponse]
@@ -34,10 +34,11 @@ def _public(view: _View) -> _View:
 @_public
 def webhook(request: HttpRequest, endpoint: str) -> HttpResponse:
     """Answer a provider, over the body as it came."""
-    asked = _asked(request, BODY_BYTES_MAX)
+    mail = get_mailglass()
+    asked = _asked(request, mail.webhook_bytes_max(endpoint.strip("/")))
     if isinstance(asked, Answer):
         return _response(asked)
-    return _response(pages.webhook(get_mailglass(), endpoint, asked))
+    return _response(pages.webhook(mail, endpoint, asked))
 
 
 @_public
