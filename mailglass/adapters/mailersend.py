@@ -43,6 +43,7 @@ from mailglass.webhook import (
     same,
     sequence,
     text,
+    texts,
 )
 
 _SIGNATURE: Final = "Signature"
@@ -198,13 +199,17 @@ def _is_ping(request: WebhookRequest, given: str) -> bool:
 
 
 def _refused(found: dict[str, Any]) -> dict[str, str]:
-    """Return the addresses that a warning names as suppressed, in small letters, with its type."""
+    """Return the addresses that a warning names as suppressed, in small letters, with type and reason."""
     return {
-        (text(mapping(one).get("email")) or "").lower(): kind
+        (text(mapping(one).get("email")) or "").lower(): _why(kind, mapping(one))
         for warning in map(mapping, sequence(found.get("warnings")))
         if (kind := text(warning.get("type")) or "").endswith(_SUPPRESSED)
         for one in sequence(warning.get("recipients"))
     }
+
+
+def _why(kind: str, recipient: dict[str, Any]) -> str:
+    return " ".join((kind, *texts(recipient.get("reasons"))[:1]))
 
 
 def _mail(message: Message) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from typing import Final
 from uuid import UUID
 
 from mailglass.adapters import Adapter
-from mailglass.address import parse_address
 from mailglass.clock import boot_seconds
 from mailglass.delivery.call import call, same_for_all, verdict_of_refusal
 from mailglass.delivery.evidence import left_out
@@ -20,6 +19,7 @@ from mailglass.delivery.gate import FREE, Gate, Pass, unknown_turn
 from mailglass.delivery.outcome import Jitter
 from mailglass.delivery.redirect import Redirect
 from mailglass.delivery.refusals import Refusals, refusals_of, untouched
+from mailglass.delivery.refused import kept_of
 from mailglass.delivery.routing import Choice, Router
 from mailglass.delivery.settling import Attempt, released, report_settled, row_of
 from mailglass.delivery.steering import (
@@ -51,7 +51,6 @@ from mailglass.message import Stream
 from mailglass.preflight import Check, Context, Phase, run
 from mailglass.preflight.suppression import erasure_key_of
 from mailglass.settings import Settings
-from mailglass.suppression import Suppression, SuppressionReason, SuppressionScope
 from mailglass.telemetry import Signal, SpanName, report, span
 
 CLAIM_WAIT_S_MAX: Final = 30.0
@@ -259,7 +258,8 @@ class Dispatcher:
             report_settled(one, states.get(one.claim.message_id))
         # What was sent is written first: losing that would be worse than losing a suppression.
         for one in attempts:
-            self._suppress_refused(one.claim, one.verdicts)
+            if one.provider is not None:  # preflight's own refusal is no news
+                self._suppress_refused(one.claim, one.verdicts)
         if self.router is not None:
             ended = ((one.claim, one.choice, one.verdicts) for one in attempts)
             self.router.breakers.note(calls(ended, self.router.adapters))
@@ -341,16 +341,13 @@ class Dispatcher:
 
     def _suppress_refused(self, claim: Claim, verdicts: tuple[Verdict, ...]) -> None:
         """Record that a provider refuses a recipient, so that the next mail stops at preflight."""
-        refused = {
-            one.delivery_id for one in verdicts if one.failure_class is FailureClass.SUPPRESSED
-        }
-        for row in claim.recipients:
-            if UUID(row["delivery_id"]) in refused:
-                entry = Suppression(
-                    scope=SuppressionScope.ADDRESS,
-                    value=parse_address(row["address"]).key,
-                    reason=SuppressionReason.INVALID_RECIPIENT,
-                    source=f"adapter:{claim.adapter_ref}",
+        refused = [one for one in verdicts if one.failure_class is FailureClass.SUPPRESSED]
+        for row in claim.recipients if refused else ():
+            said = [one.code for one in refused if one.delivery_id == UUID(row["delivery_id"])]
+            kept = kept_of(said[0]) if said else None
+            if kept is not None:
+                entry = kept.entry(
+                    row["address"], claim.stream, source=f"adapter:{claim.adapter_ref}"
                 )
                 Suppressions(store=self.store, tenant_id=claim.tenant_id, by="dispatch").add(entry)
 

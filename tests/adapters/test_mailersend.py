@@ -182,7 +182,7 @@ def test_who_is_on_mailersends_list_is_named_in_a_warning(headers: dict[str, str
     wire = Wire({"message": "m", "warnings": [warning]}, status=202, headers=headers)
     message = a_message(to=["ada@r.test", "bob@r.test"] if headers else "ada@r.test")
     ada, *others = an_adapter(wire).send(enveloped(message)).verdicts
-    assert (ada.failure_class, ada.code) == (FailureClass.SUPPRESSED, kind)
+    assert (ada.failure_class, ada.code) == (FailureClass.SUPPRESSED, f"{kind} hard_bounced")
     assert all(one.is_accepted and one.provider_message_id == "m-1" for one in others)
 
 
