@@ -266,6 +266,7 @@ create table mailglass.messages (
     token bigint not null default 0,
     attempts integer not null default 0,
     run_at timestamp with time zone not null,
+    order_at timestamp with time zone not null default now(),
     expires_at timestamp with time zone,
     held boolean not null default false,
     lease_until timestamp with time zone,
@@ -296,11 +297,11 @@ create table mailglass.messages (
 alter table mailglass.messages owner to mailglass_owner;
 CREATE INDEX messages_behind_breakers ON mailglass.messages USING btree (tenant_id, waits_for) WHERE ((waits_for IS NOT NULL) AND (state = 'queued'::text));
 CREATE INDEX messages_by_tenant ON mailglass.messages USING btree (tenant_id, id);
-CREATE INDEX messages_due ON mailglass.messages USING btree (stream, run_at, id) WHERE ((state = 'queued'::text) AND (NOT held));
+CREATE INDEX messages_due ON mailglass.messages USING btree (stream, run_at, id) WHERE ((state = 'queued'::text) AND (NOT held) AND (ordering_key IS NULL));
 CREATE INDEX messages_due_in_order ON mailglass.messages USING btree (stream, run_at, id) WHERE ((state = 'queued'::text) AND (NOT held) AND (ordering_key IS NOT NULL));
 CREATE INDEX messages_expiring ON mailglass.messages USING btree (expires_at) WHERE ((state = 'queued'::text) AND (expires_at IS NOT NULL));
 CREATE INDEX messages_leased ON mailglass.messages USING btree (lease_until) WHERE (state = 'sending'::text);
-CREATE INDEX messages_of_key ON mailglass.messages USING btree (tenant_id, ordering_key, run_at, id) WHERE ((state = 'queued'::text) AND (NOT held) AND (ordering_key IS NOT NULL));
+CREATE INDEX messages_of_key ON mailglass.messages USING btree (tenant_id, ordering_key, order_at, id) WHERE ((state = 'queued'::text) AND (NOT held) AND (ordering_key IS NOT NULL));
 CREATE UNIQUE INDEX messages_one_in_flight ON mailglass.messages USING btree (tenant_id, ordering_key) WHERE ((state = 'sending'::text) AND (ordering_key IS NOT NULL));
 CREATE INDEX messages_stopped_since ON mailglass.messages USING btree (stopped_at) WHERE (stopped_at IS NOT NULL);
 CREATE INDEX messages_to_scrub ON mailglass.messages USING btree (updated_at) WHERE ((payload IS NOT NULL) AND (state = ANY (ARRAY['sent'::text, 'failed'::text, 'suppressed'::text, 'cancelled'::text, 'expired'::text, 'unknown_final'::text])));

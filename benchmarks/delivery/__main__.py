@@ -56,7 +56,8 @@ QUICK: Final = {"rounds": 3, "single": 200, "batch": 2_000, "sends": 4_000}
 PEER_PARTS: Final = {"procrastinate": 10}
 """Peers do one job in so many; what it costs is told for each job."""
 _LEFT: Final = (
-    "select exists (select from mailglass.messages where state = 'queued' and not held)"
+    "select exists (select from mailglass.messages"
+    " where state = 'queued' and not held and ordering_key is null)"
     " or exists (select from mailglass.messages where state = 'sending'),"
     " exists (select from mailglass.messages where state = 'unknown')"
 )

@@ -19,6 +19,8 @@ from mailglass.suppression import Suppression, asked_values
 
 STATEMENT_MAX: Final = 500
 """Messages in one statement; the figures stop rising well before it."""
+_STATEMENT_BYTES_MAX: Final = 16 * 1_048_576
+"""Payloads in one statement, but for the last: Postgres takes 1 GB, in its own writing."""
 _AT_ONCE: Final = 2
 """Statements on their way: one is worked on while the other waits for the disk."""
 PART_MAX: Final = 2 * STATEMENT_MAX
@@ -86,6 +88,7 @@ class Batches:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._part: list[Item] = []
+        self._part_bytes = 0
         self._writer = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="mailglass-batch")
         self._writing: deque[Future[None]] = deque()
         self._is_alone = False
@@ -113,8 +116,9 @@ class Batches:
 
         """
         self._part.append(item)
-        if len(self._part) >= STATEMENT_MAX:
-            part, self._part = self._part, []
+        self._part_bytes += 0 if item.frozen is None else item.frozen.payload_bytes
+        if len(self._part) >= STATEMENT_MAX or self._part_bytes >= _STATEMENT_BYTES_MAX:
+            part, self._part, self._part_bytes = self._part, [], 0
             self._write(part)
 
     def _flush(self) -> None:

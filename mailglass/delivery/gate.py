@@ -81,9 +81,14 @@ class _Asked:
     asks: tuple[Ask, ...]
 
     @classmethod
-    def of(cls, claim: Claim, limits: Limits) -> Self:
+    def of(cls, claim: Claim, limits: Limits, *, is_again: bool) -> Self:
         traffic = _traffic(claim)
-        return cls(claim=claim, traffic=traffic, asks=asks_of(limits, traffic, delays=True))
+        asks = asks_of(limits, traffic, delays=True)
+        return cls(
+            claim=claim,
+            traffic=traffic,
+            asks=tuple(filter(_is_rate, asks)) if is_again else asks,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,16 +116,17 @@ class Gate:
         limits = settings.limits
         return cls(store=pacing_of(store, settings), limits=limits, days=SpentDays(limits=limits))
 
-    def passes_of(self, claims: Sequence[Claim]) -> Mapping[UUID, Pass]:
+    def passes_of(self, claims: Sequence[Claim], *, is_again: bool = False) -> Mapping[UUID, Pass]:
         """Ask for the passes of all claims in one statement, what matters most first.
 
         What a provider's number of the day has no room for is known until midnight, and not asked for.
+        ``is_again``: each had a pass that was void, so the day has counted it.
         """
         passes = {one.message_id: FREE for one in claims}
         refs = {one.adapter_ref for one in claims}
         if not self.limits and not self._any_is_slowed(refs):
             return passes
-        asked = [_Asked.of(one, self.limits) for one in claims]
+        asked = [_Asked.of(one, self.limits, is_again=is_again) for one in claims]
         self._any_is_slowed({one.claim.adapter_ref for one in asked if not one.asks})
         passes |= {one.claim.message_id: its for one in asked if (its := self._spent(one))}
         limited = [
@@ -144,7 +150,7 @@ class Gate:
                 return turn
             if turn.until >= turn.at and self._has_come(claim, turn):
                 return turn
-            turn = self.passes_of([claim])[claim.message_id]
+            turn = self.passes_of([claim], is_again=True)[claim.message_id]
         return put_off(self.now())
 
     def _has_come(self, claim: Claim, turn: Pass) -> bool:
@@ -227,7 +233,7 @@ class Gate:
             self.days.note(one.asks, its.blocker, wait_s=its.wait_us / 1_000_000, now=after)
             spent = None if its.is_taken else self._spent(one)
             found = spent or _pass(its, after, lost_s)
-            has_rate = any(ask.bucket.spec.get("interval_s") is not None for ask in one.asks)
+            has_rate = any(map(_is_rate, one.asks))
             if found.is_taken and not (has_rate or self._is_slowed(one.claim.adapter_ref)):
                 found = replace(found, until=FREE.until)  # a day's number does not mind when
             passes[one.claim.message_id] = found
@@ -288,6 +294,11 @@ class Gate:
     def _paused_until(self, adapter_ref: str) -> float:
         known = self._known.get(adapter_ref)
         return 0.0 if known is None else known.paused_until
+
+
+def _is_rate(ask: Ask) -> bool:
+    """Tell a rate from the number of a day."""
+    return ask.bucket.spec.get("interval_s") is not None
 
 
 def put_off(at: float) -> Pass:

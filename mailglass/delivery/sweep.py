@@ -22,6 +22,8 @@ from mailglass.telemetry import Signal, report
 
 BATCH_MAX: Final = 200
 """Messages of each kind that one sweep looks at."""
+_EXPIRE_ROUNDS_MAX: Final = 50
+"""Batches of expired messages in one sweep."""
 PARK_AFTER_S: Final = 72 * 3600.0
 """How long later evidence may still settle an unknown before it is given up."""
 ABANDONED_MAX: Final = 3
@@ -62,7 +64,7 @@ class Sweeper:
         provider's report is, and is given up after 72 hours.
         """
         return Swept(
-            expired=len(self._expire()),
+            expired=self._expire_all(),
             abandoned=len(self._abandon()),
             reconciled=len(self._move(self.store.reported_messages(limit=BATCH_MAX), REPORTED)),
             **self._settle_unknowns(),
@@ -72,6 +74,16 @@ class Sweeper:
                 limit=BATCH_MAX,
             ),
         )
+
+    def _expire_all(self) -> int:
+        """Expire what has expired, a batch at a time, so that one old flood holds up no other mail."""
+        found = 0
+        for _ in range(_EXPIRE_ROUNDS_MAX):
+            moved = len(self._expire())
+            found += moved
+            if moved < BATCH_MAX:
+                break
+        return found
 
     def _expire(self) -> Mapping[UUID, DispatchState]:
         return self._move(

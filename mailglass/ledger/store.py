@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Final, Self
+from itertools import chain, zip_longest
+from typing import Final, Self, TypeAlias
 from uuid import UUID
 
 from psycopg.errors import UniqueViolation
@@ -40,6 +41,13 @@ from mailglass.suppression import Suppression, unknown_erasure_key
 
 Parameters = Mapping[str, object]
 
+KeyPlace: TypeAlias = tuple[str, str]
+"""A tenant and an ordering key, after which keys are looked at."""
+FIRST_KEY: Final[KeyPlace] = ("", "")
+DUE_IN_ORDER_MAX: Final = 500
+"""Due messages that are looked at for the first ones of their ordering keys."""
+KEYS_MAX: Final = 500
+"""Ordering keys that are looked at where more messages are due."""
 CLAIM_BYTES_MAX: Final = 16 * 1_048_576
 """Payloads in one claim, but for the first: a claim that does not fit the memory is lost with its mail."""
 
@@ -220,15 +228,38 @@ class Store:
         """Return messages that are unknown to us though their provider has reported on them."""
         return parse_pending(self.rows("reported_messages", {"limit": limit}))
 
-    def due_in_order(self, stream: Stream, *, limit: int) -> tuple[tuple[str, UUID], ...]:
-        """Return tenant and id of due messages that are next of their ordering keys, longest due first."""
-        rows = self.rows("due_in_order", {"stream": stream.value, "limit": limit})
-        return tuple((row["tenant_id"], row["id"]) for row in rows)
+    def due_in_order(
+        self, stream: Stream, *, limit: int, after: KeyPlace = FIRST_KEY
+    ) -> tuple[tuple[tuple[str, UUID], ...], KeyPlace]:
+        """Return tenant and id of due messages that are next of their ordering keys, longest due first.
+
+        What it costs is bounded, whatever waits. Where very many are due, not all of them are looked at,
+        and the keys are asked from the one after ``after`` on: with the answer comes where to go on.
+        """
+        asked: dict[str, object] = {"stream": stream.value, "limit": limit}
+        (row,) = self.rows("due_in_order", asked | {"window": DUE_IN_ORDER_MAX})
+        found = dict(zip(row["ids"], row["tenant_ids"], strict=True))
+        if len(found) < limit and row["seen"] >= DUE_IN_ORDER_MAX:
+            place = {"after_tenant_id": after[0], "after_key": after[1], "keys": KEYS_MAX}
+            (row,) = self.rows("due_of_keys", asked | place)
+            found |= dict(zip(row["ids"], row["tenant_ids"], strict=True))
+            is_end = row["walked"] < KEYS_MAX
+            after = FIRST_KEY if is_end else (row["last_tenant_id"], row["last_key"])
+        return tuple((tenant_id, one) for one, tenant_id in list(found.items())[:limit]), after
 
     def due_messages(self, *, limit: int) -> tuple[tuple[str, UUID], ...]:
-        """Return tenant and id of messages whose time has come, transactional ones first."""
+        """Return tenant and id of messages whose time has come, transactional ones first.
+
+        Of mail with an ordering key the first of each key is there, in turns with the rest of its stream.
+        """
         rows = self.rows("due_messages", {"limit": limit})
-        return tuple((row["tenant_id"], row["id"]) for row in rows)
+        found: list[tuple[str, UUID]] = []
+        for stream in Stream:
+            rest = [(one["tenant_id"], one["id"]) for one in rows if one["stream"] == stream.value]
+            first, _ = self.due_in_order(stream, limit=limit)
+            in_turns = chain.from_iterable(zip_longest(first, rest))
+            found += (one for one in in_turns if one is not None)
+        return tuple(found[:limit])
 
     def delivery(self, tenant_id: str | None, delivery_id: UUID) -> Delivery | None:
         """Return one delivery; None for another tenant's as for one that is not there."""

@@ -14,10 +14,12 @@ from mailglass.app import Mailglass
 from mailglass.delivery.settling import Attempt, released
 from mailglass.ledger.faults import DatabaseAwayError
 from mailglass.ledger.rows import Claim
+from mailglass.ledger.store import CLAIM_BYTES_MAX, FIRST_KEY, KeyPlace
 from mailglass.message import Stream
 from mailglass.telemetry import Signal, report
 from mailglass.tenancy import tenant
 from mailglass.worker import steps
+from mailglass.worker.in_flight import InFlight, mark_of
 from mailglass.worker.lanes import Lanes
 from mailglass.worker.reconciling import Reconciler
 
@@ -29,6 +31,8 @@ _AHEAD_S: Final = 0.25
 """How much work is claimed ahead of the threads, by the rate of the last moments."""
 _AHEAD_MAX: Final = 4 * _GROUP_MAX
 """Enough for one group to be claimed while another is sent and a third is written."""
+_PAYLOADS_MAX: Final = 4 * CLAIM_BYTES_MAX
+"""Bytes of payloads in flight beyond which mail is claimed one a thread, and no bulk mail."""
 _LULL_S: Final = 0.05
 """How long a stream that had nothing due is not asked again while there is other work."""
 _RATE_WINDOW_S: Final = 0.1
@@ -88,14 +92,16 @@ class _Run:
     over: threading.Event = field(default_factory=threading.Event)
     """Raised when the run comes to its end, for whatever reason."""
     unwritten: list[Attempt] = field(default_factory=list)
-    in_flight: set[tuple[str, int]] = field(default_factory=set)
+    in_flight: InFlight = field(default_factory=InFlight)
     tried: int = 0
     rate_per_s: float = 0.0
     empty_until: dict[tuple[Stream, bool], float] = field(default_factory=dict)
     """When a stream that had nothing due is asked again; its mail in order is asked for by itself."""
     rings: int = 0
-    is_order_first: bool = False
-    """Whether mail with an ordering key is asked for before the rest."""
+    order_first: set[Stream] = field(default_factory=set)
+    """Streams of which mail with an ordering key is asked for before the rest."""
+    after: dict[Stream, KeyPlace] = field(default_factory=dict)
+    """The ordering key after which keys are looked at next."""
     counted: int = 0
     counted_at: float = field(default_factory=time.monotonic)
     swept_at: float = float("-inf")
@@ -163,37 +169,39 @@ class _Run:
         self.moved.set()
 
     def _claim(self) -> int:
-        """Claim what there is room for, stream by stream; transactional mail always finds some.
+        """Claim what there is room for, stream by stream.
 
         While threads have enough to do it waits until there is room for a whole group: many small
-        claims cost more than few large ones.
+        claims cost more than few large ones. What is not bulk mail finds room for a mail a thread,
+        whatever of the other streams is in flight: a flood whose provider turns slow holds up nobody.
         """
-        before = len(self.in_flight)
-        threads, claimed = self.worker.threads, 0
         ahead = min(_AHEAD_MAX, int(self.rate_per_s * _AHEAD_S))
-        most = threads + ahead
-        is_busy = ahead > threads and most - before < min(_GROUP_MAX, most // 2)
+        most = self.worker.threads + ahead
+        left = most - len(self.in_flight)
+        is_busy = ahead > self.worker.threads and left < min(_GROUP_MAX, most // 2)
+        is_full = is_busy or self.in_flight.payload_bytes >= _PAYLOADS_MAX
+        claimed = 0
         for stream in self.worker.streams:
-            room = most - len(self.in_flight)
-            if stream is Stream.TRANSACTIONAL and not self.lanes.has(stream):
-                room = max(room, min(threads, threads + most - before))
-            elif is_busy:
-                continue
+            room = 0 if is_full else most - len(self.in_flight)
+            if stream is not Stream.BULK:
+                room = max(room, self.worker.threads - self.in_flight.of(stream))
             if room > 0:
                 claimed += self._claim_both(stream, room)
-        self.is_order_first = not self.is_order_first
         return claimed
 
     def _claim_both(self, stream: Stream, room: int) -> int:
         """Claim mail with an ordering key and mail without one; they take turns at going first."""
         claimed = 0
-        for is_in_order in (self.is_order_first, not self.is_order_first):
+        is_order_first = stream in self.order_first
+        for is_in_order in (is_order_first, not is_order_first):
             left = room - claimed
             if left > 0 and not self._is_empty(stream, is_in_order=is_in_order):
                 rings = self.rings
                 found = (self._in_order if is_in_order else self._of_stream)(stream, left)
                 self._note(stream, found, rings, is_in_order=is_in_order)
                 claimed += found
+        if claimed:
+            self.order_first ^= {stream}
         return claimed
 
     def _of_stream(self, stream: Stream, room: int) -> int:
@@ -205,7 +213,10 @@ class _Run:
         mail, limit = self.worker.mail, min(room, self.worker.threads)
         found: list[Claim] = []
         try:
-            for tenant_id, message_id in mail.store.due_in_order(stream, limit=limit):
+            due, self.after[stream] = mail.store.due_in_order(
+                stream, limit=limit, after=self.after.get(stream, FIRST_KEY)
+            )
+            for tenant_id, message_id in due:
                 claim = steps.claim(mail, tenant_id, message_id)
                 found += () if claim is None else (claim,)
         finally:  # what was claimed before the database went away is sent all the same
@@ -226,7 +237,7 @@ class _Run:
         """Hand claims to the threads; what cannot be asked about them gives them back unsent."""
         if claims:
             dispatcher = self.worker.mail.dispatcher
-            self.in_flight.update((str(claim.message_id), claim.token) for claim in claims)
+            self.in_flight.add(claims)
             try:
                 known = dispatcher.suppressions_of(claims)
                 turns = dispatcher.passes_of(claims, known)
@@ -285,10 +296,10 @@ class _Run:
 
     def _write_these(self, attempts: Sequence[Attempt]) -> None:
         steps.finalize(self.worker.mail, attempts)
-        written = {_mark(one) for one in attempts}
-        self.in_flight -= written
+        written = {mark_of(one.claim) for one in attempts}
+        self.in_flight.remove(written)
         self.tried += len(attempts)
-        self.unwritten = [one for one in self.unwritten if _mark(one) not in written]
+        self.unwritten = [one for one in self.unwritten if mark_of(one.claim) not in written]
 
     def _write_each(self) -> None:
         """Write one by one what cannot be written together, so that one costs no other its verdict.
@@ -313,7 +324,7 @@ class _Run:
                 with tenant(claim.tenant_id):
                     attempt = steps.attempt(self.worker.mail, claim, suppressions, turn)
             except BaseException as error:  # noqa: BLE001 - one mail's bug ends no worker; its claim is left to the sweep
-                self.in_flight.discard((str(claim.message_id), claim.token))
+                self.in_flight.remove([mark_of(claim)])
                 report(
                     Signal.DISPATCH_RAISED,
                     level=logging.ERROR,
@@ -347,7 +358,3 @@ class _Run:
                 time.sleep(_STOP_WAIT_S)
             else:
                 return
-
-
-def _mark(attempt: Attempt) -> tuple[str, int]:
-    return str(attempt.claim.message_id), attempt.claim.token

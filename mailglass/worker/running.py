@@ -59,9 +59,12 @@ def keep_collector_quiet() -> None:
 def drain(mail: Mailglass, stopped: threading.Event) -> int:
     """Send what is due now, straight from Postgres, and return how many were tried."""
     tried = 0
-    mail.sweep()
-    while not stopped.is_set() and (found := mail.dispatch_due()):
+    while not stopped.is_set():
+        mail.sweep()  # what has expired stands before other mail of its ordering key
+        found = mail.dispatch_due()
         tried += found
+        if not found:
+            break
     return tried
 
 

@@ -70,6 +70,7 @@ create table mailglass.messages (
     token bigint not null default 0,
     attempts integer not null default 0 check (attempts >= 0),
     run_at timestamptz not null,
+    order_at timestamptz not null default now(),
     expires_at timestamptz,
     held boolean not null default false,
     lease_until timestamptz,
@@ -94,11 +95,15 @@ comment on column mailglass.messages.payload is
 comment on column mailglass.messages.token is
     'The fencing token: one more at every claim; each write of an attempt carries it.';
 
+comment on column mailglass.messages.order_at is
+    'When it was first due: its place among the mail of its ordering key, which no attempt changes.';
+
 comment on column mailglass.messages.owner_key is
     'The advisory lock that the claiming process holds as long as its session lives; null when nobody can tell.';
 
-create index messages_due on mailglass.messages (stream, run_at, id) where state = 'queued' and not held;
-create index messages_of_key on mailglass.messages (tenant_id, ordering_key, run_at, id)
+create index messages_due on mailglass.messages (stream, run_at, id)
+    where state = 'queued' and not held and ordering_key is null;
+create index messages_of_key on mailglass.messages (tenant_id, ordering_key, order_at, id)
     where state = 'queued' and not held and ordering_key is not null;
 create index messages_due_in_order on mailglass.messages (stream, run_at, id)
     where state = 'queued' and not held and ordering_key is not null;

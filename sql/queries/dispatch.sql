@@ -29,13 +29,13 @@ with refusal as (
 ), message as (
     insert into mailglass.messages (
         id, tenant_id, stream, mailable, authenticates, mail_from, payload, payload_sha256, payload_bytes,
-        rfc_message_id, settings, state, run_at, expires_at, on_unknown, ordering_key, adapter_ref,
+        rfc_message_id, settings, state, run_at, order_at, expires_at, on_unknown, ordering_key, adapter_ref,
         idempotency_key, trace_id
     )
     select %(message_id)s::uuid, %(tenant_id)s::text, %(stream)s::text, %(mailable)s::text,
            %(authenticates)s::boolean, %(mail_from)s::text, %(payload)s::bytea, %(payload_sha256)s::bytea,
            %(payload_bytes)s::integer, %(rfc_message_id)s::text, %(settings)s::jsonb, %(state)s::text,
-           coalesce(%(run_at)s::timestamptz, now()),
+           coalesce(%(run_at)s::timestamptz, now()), coalesce(%(run_at)s::timestamptz, now()),
            coalesce(%(expires_at)s::timestamptz, coalesce(%(run_at)s::timestamptz, now())
                + make_interval(secs => %(expires_after_s)s::double precision)),
            %(on_unknown)s::text,
@@ -103,7 +103,8 @@ with named as (
       and (m.ordering_key is null or not exists (
           select from mailglass.messages o
           where o.tenant_id = m.tenant_id and o.ordering_key = m.ordering_key
-            and o.state = 'queued' and not o.held and (o.run_at, o.id) < (m.run_at, m.id)))
+            and o.state = 'queued' and not o.held and (o.order_at, o.id) < (m.order_at, m.id)
+            and (o.expires_at is null or o.expires_at > clock_timestamp())))
     for update skip locked
 ), waiting as (
     select m.id, m.run_at, m.payload_bytes
@@ -391,18 +392,16 @@ order by m.updated_at
 limit %(limit)s::integer;
 
 -- name: due_messages
--- Ids of messages whose time has come: all transactional ones before any operational one, those before
--- any bulk one, the longest waiting first in each. Claiming them is another step.
-select due.id, due.tenant_id
+-- Ids of messages without an ordering key whose time has come: all transactional ones before any
+-- operational one, those before any bulk one, the longest waiting first in each. Claiming them is another step.
+select due.id, due.tenant_id, s.stream
 from unnest(array['transactional', 'operational', 'bulk']) with ordinality as s (stream, place)
 cross join lateral (
     select m.id, m.tenant_id, m.run_at
     from mailglass.messages m
     where m.state = 'queued' and not m.held and m.stream = s.stream and m.run_at <= now()
+      and m.ordering_key is null
       and (m.expires_at is null or m.expires_at > clock_timestamp())
-      and not exists (
-          select from mailglass.messages o
-          where o.tenant_id = m.tenant_id and o.ordering_key = m.ordering_key and o.state = 'sending')
     order by m.run_at, m.id
     limit %(limit)s::integer
 ) due
@@ -411,22 +410,90 @@ limit %(limit)s::integer;
 
 -- name: due_in_order
 -- Due messages of a stream that have an ordering key and are the first of it, while none of it is on its
--- way: the longest due before others, whatever their keys.
-select m.id, m.tenant_id
-from mailglass.messages m
-where m.state = 'queued' and not m.held and m.ordering_key is not null
-  and m.stream = %(stream)s::text
-  and m.run_at <= now()  -- which is the same for all rows, so that the index ends what is read
-  and (m.expires_at is null or m.expires_at > clock_timestamp())
-  and not exists (
-      select from mailglass.messages o
-      where o.tenant_id = m.tenant_id and o.ordering_key = m.ordering_key and o.state = 'sending')
-  and not exists (
-      select from mailglass.messages o
-      where o.tenant_id = m.tenant_id and o.ordering_key = m.ordering_key
-        and o.state = 'queued' and not o.held and (o.run_at, o.id) < (m.run_at, m.id))
-order by m.run_at, m.id
-limit %(limit)s::integer;
+-- way: the longest due before others. Only so many of those that are due are looked at: where ``seen`` is
+-- their number, others may be due of which the keys know. One row.
+with due as materialized (
+    select m.id, m.tenant_id, m.ordering_key, m.run_at
+    from mailglass.messages m
+    where m.state = 'queued' and not m.held and m.ordering_key is not null
+      and m.stream = %(stream)s::text
+      and m.run_at <= now()  -- which is the same for all rows, so that the index ends what is read
+      and (m.expires_at is null or m.expires_at > clock_timestamp())
+    order by m.run_at, m.id
+    limit %(window)s::integer
+), first as (
+    select due.id, due.tenant_id, due.run_at
+    from due
+    where not exists (
+        select from mailglass.messages o
+        where o.tenant_id = due.tenant_id and o.ordering_key = due.ordering_key and o.state = 'sending')
+      and due.id = (
+        select o.id
+        from mailglass.messages o
+        where o.tenant_id = due.tenant_id and o.ordering_key = due.ordering_key
+          and o.state = 'queued' and not o.held
+          and (o.expires_at is null or o.expires_at > clock_timestamp())
+        order by o.tenant_id, o.ordering_key, o.order_at, o.id
+        limit 1)
+    order by due.run_at, due.id
+    limit %(limit)s::integer
+)
+select coalesce(array_agg(first.id order by first.run_at, first.id), '{}') as ids,
+       coalesce(array_agg(first.tenant_id order by first.run_at, first.id), '{}') as tenant_ids,
+       (select count(*) from due) as seen
+from first;
+
+-- name: due_of_keys
+-- The same, found from key to key, for a key with more due mail than the query above looks at. It goes on
+-- after the given key, for so many keys: ``walked`` tells how many there were, and which was the last. One row.
+with recursive step as (
+    (select m.tenant_id, m.ordering_key, 1 as place
+     from mailglass.messages m
+     where m.state = 'queued' and not m.held and m.ordering_key is not null
+       and (m.tenant_id, m.ordering_key) > (%(after_tenant_id)s::text, %(after_key)s::text)
+     order by m.tenant_id, m.ordering_key
+     limit 1)
+    union all
+    select further.tenant_id, further.ordering_key, step.place + 1
+    from step
+    cross join lateral (
+        select m.tenant_id, m.ordering_key
+        from mailglass.messages m
+        where m.state = 'queued' and not m.held and m.ordering_key is not null
+          and (m.tenant_id, m.ordering_key) > (step.tenant_id, step.ordering_key)
+        order by m.tenant_id, m.ordering_key
+        limit 1
+    ) further
+    where step.place < %(keys)s::integer
+), first as (
+    select head.id, step.tenant_id, head.run_at
+    from step
+    cross join lateral (
+        select m.id, m.stream, m.run_at
+        from mailglass.messages m
+        where m.state = 'queued' and not m.held and m.ordering_key is not null
+          and m.tenant_id = step.tenant_id and m.ordering_key = step.ordering_key
+          and (m.expires_at is null or m.expires_at > clock_timestamp())
+        order by m.tenant_id, m.ordering_key, m.order_at, m.id
+        limit 1
+    ) head
+    where head.stream = %(stream)s::text and head.run_at <= now()
+      and not exists (
+          select from mailglass.messages o
+          where o.tenant_id = step.tenant_id and o.ordering_key = step.ordering_key and o.state = 'sending')
+    order by head.run_at, head.id
+    limit %(limit)s::integer
+), last as (
+    select step.tenant_id, step.ordering_key, step.place
+    from step
+    order by step.place desc
+    limit 1
+)
+select coalesce(array_agg(first.id order by first.run_at, first.id), '{}') as ids,
+       coalesce(array_agg(first.tenant_id order by first.run_at, first.id), '{}') as tenant_ids,
+       coalesce((select last.place from last), 0) as walked,
+       (select last.tenant_id from last) as last_tenant_id, (select last.ordering_key from last) as last_key
+from first;
 
 -- name: queue_messages
 -- Queues many messages at once, in the order given: what queue_message does, for each of them. What
@@ -467,12 +534,12 @@ with common as materialized (
 ), message as (
     insert into mailglass.messages (
         id, tenant_id, stream, mailable, authenticates, mail_from, payload, payload_sha256, payload_bytes,
-        rfc_message_id, settings, state, run_at, expires_at, on_unknown, ordering_key, adapter_ref,
+        rfc_message_id, settings, state, run_at, order_at, expires_at, on_unknown, ordering_key, adapter_ref,
         idempotency_key
     )
     select f.message_id, f.tenant_id, f.stream, f.mailable, f.authenticates, f.mail_from, f.payload,
            f.payload_sha256, f.payload_bytes, f.rfc_message_id, f.settings_document, f.state,
-           coalesce(f.run_at, now()),
+           coalesce(f.run_at, now()), coalesce(f.run_at, now()),
            coalesce(f.expires_at, coalesce(f.run_at, now()) + make_interval(secs => f.expires_after_s)),
            f.on_unknown, f.ordering_key, f.adapter_ref, f.idempotency_key
     from fresh f

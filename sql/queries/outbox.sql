@@ -51,6 +51,7 @@ with asked as (
     set held = coalesce(%(held)s::boolean, m.held),
         stopped_at = case when %(held)s::boolean is null then m.stopped_at end,
         run_at = coalesce(%(run_at)s::timestamptz, m.run_at),
+        order_at = coalesce(%(run_at)s::timestamptz, m.order_at),
         expires_at = coalesce(%(expires_at)s::timestamptz, m.expires_at),
         -- What has a time of its own now does not leave when a breaker closes.
         waits_for = case when %(run_at)s::timestamptz is null then m.waits_for end,

@@ -147,6 +147,18 @@ def test_two_statements_at_once_and_one_where_the_order_matters(
     assert alone.most == most
 
 
+def test_large_mails_are_written_few_at_a_time(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A statement has a bound in bytes: Postgres refuses one of 1 GB, and stops one that takes long."""
+    monkeypatch.setattr(batch, "_STATEMENT_BYTES_MAX", 10_000)
+    seen = AtOnce(monkeypatch)
+    with front_desk(database_url) as mail:
+        found = mail.deliver_many([note(text="x " * 3_000) for _ in range(6)])
+        assert _states(found) == ["queued"] * 6
+    assert seen.statements == 3
+
+
 def _numbered(given: dict[str, str], number: int) -> dict[str, Any]:
     """Return the same key for mail in order, and another one for each mail otherwise."""
     return {

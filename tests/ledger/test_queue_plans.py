@@ -14,10 +14,11 @@ pytestmark = pytest.mark.tampers  # the messages have no deliveries: only the qu
 
 _FILL = b"""
 insert into mailglass.messages (id, tenant_id, stream, mail_from, payload_sha256, payload_bytes,
-    rfc_message_id, state, run_at, expires_at, on_unknown, adapter_ref)
+    rfc_message_id, state, run_at, expires_at, on_unknown, adapter_ref, ordering_key)
 select gen_random_uuid(), 'default', 'operational', 'a@shop.example', sha256('a'), 600, '<a@b>',
     %(state)s::text, now() + make_interval(secs => %(in_s)s::double precision),
-    now() + interval '2 days', 'resend', 'default'
+    now() + interval '2 days', 'resend', 'default',
+    case when %(keys)s::integer > 0 then 'key ' || n %% %(keys)s::integer end
 from generate_series(1, %(count)s::integer) n
 """
 
@@ -34,9 +35,14 @@ _SCANS = ("Index Scan", "Index Only Scan", "Bitmap Heap Scan", "Seq Scan")
 
 
 def _fill(
-    connection: psycopg.Connection, count: int, *, in_s: float = -60.0, state: str = "queued"
+    connection: psycopg.Connection,
+    count: int,
+    *,
+    in_s: float = -60.0,
+    state: str = "queued",
+    keys: int = 0,
 ) -> None:
-    connection.execute(_FILL, {"count": count, "in_s": in_s, "state": state})
+    connection.execute(_FILL, {"count": count, "in_s": in_s, "state": state, "keys": keys})
 
 
 def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -99,3 +105,33 @@ def test_a_sweep_does_not_read_what_is_not_due(connection: psycopg.Connection, n
     """Nor does it read mail whose time is not over."""
     _fill(connection, 5_000, in_s=3600.0)
     assert _read(connection, name, {"limit": 50}) == 0
+
+
+_IN_ORDER: dict[str, dict[str, object]] = {
+    "due_in_order": {"stream": "operational", "limit": 4, "window": 50},
+    "due_of_keys": {
+        "stream": "operational", "limit": 4, "keys": 50, "after_tenant_id": "", "after_key": "",
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("keys", [1, 5_000])
+@pytest.mark.parametrize("name", sorted(_IN_ORDER))
+def test_what_is_next_of_a_key_is_found_without_reading_the_queue(
+    connection: psycopg.Connection, name: str, keys: int
+) -> None:
+    """One key with a long queue, or very many keys: the one thread that claims must not wait for it."""
+    _fill(connection, 5_000, keys=keys)
+    connection.execute("vacuum analyze mailglass.messages")
+    assert _read(connection, name, _IN_ORDER[name]) <= 4 * 50
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("claim_messages", _claim(50)), ("due_messages", {"limit": 50})]
+)
+def test_mail_in_order_is_no_part_of_the_queue_without_one(
+    connection: psycopg.Connection, name: str, parameters: dict[str, object]
+) -> None:
+    """What has an ordering key is asked for by itself."""
+    _fill(connection, 5_000, keys=1)
+    assert _read(connection, name, parameters) == 0
