@@ -47,7 +47,10 @@ _RECIPIENTS: Final = MappingProxyType(
         "deliveryDelay": "delayedRecipients",
     }
 )
+_NO_COMPLAINTS: Final = ("not-spam", "auth-failure")
+"""Feedback reports (RFC 5965, RFC 6591) that come as complaints and in which no reader complains."""
 _INBOUND: Final = "Received"
+_OFF: Final = "OptOut"
 _LISTS_MAX: Final = 1_000
 
 
@@ -69,6 +72,8 @@ def events_of(record: dict[str, Any]) -> tuple[ProviderEvent, ...]:
     detail = mapping(notice.get(key))
     if word == "Subscription" and not _leaves(detail):
         kind, reason = EventType.SUBSCRIBED, None
+    if word == "Complaint" and detail.get("complaintFeedbackType") in _NO_COMPLAINTS:
+        kind, reason = EventType.UNKNOWN, None
     return tuple(
         _event(record, notice, detail, kind=kind, reason=reason, word=word, key=key, about=about)
         for about in _recipients(notice, detail, key)
@@ -165,8 +170,12 @@ def _description(detail: dict[str, Any], key: str) -> str | None:
 
 
 def _leaves(detail: dict[str, Any]) -> bool:
-    preferences = mapping(detail.get("newTopicPreferences"))
-    if preferences.get("unsubscribeAll") is True:
-        return True
-    choices = sequence(preferences.get("topicSubscriptionStatus"))
-    return "OptOut" in [mapping(one).get("subscriptionStatus") for one in choices[:_LISTS_MAX]]
+    """Tell whether something is left that was not left before: both states list every topic."""
+    now = mapping(detail.get("newTopicPreferences"))
+    before = mapping(detail.get("oldTopicPreferences"))
+    return now.get("unsubscribeAll") is True or bool(_left(now) - _left(before))
+
+
+def _left(preferences: dict[str, Any]) -> set[str | None]:
+    choices = map(mapping, sequence(preferences.get("topicSubscriptionStatus"))[:_LISTS_MAX])
+    return {text(one.get("topicName")) for one in choices if one.get("subscriptionStatus") == _OFF}

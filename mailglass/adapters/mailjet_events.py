@@ -56,6 +56,8 @@ _REASONS: Final = MappingProxyType(
         "typofix": RejectReason.INVALID,
     }
 )
+_NOT_THE_ADDRESS: Final = ("spam", "system", "content")
+"""What an error is related to that says nothing of whether the address exists."""
 _GREYLISTED: Final = "greylisted"
 
 
@@ -74,7 +76,8 @@ def _event(record: dict[str, Any]) -> ProviderEvent:
     metadata, token = _metadata(record), text(record.get("CustomID")) or ""
     recipient, moment = text(record.get("email")), record.get("time")
     clicked = record.get("url") if kind is EventType.CLICKED else None
-    ids = texts([record.get("MessageID"), record.get("Message_GUID")])
+    own = record.get("MessageID") or record.get("mj_message_id")
+    ids = texts([own, record.get("Message_GUID")])
     return ProviderEvent(
         type=kind,
         occurred_at=from_unix(moment),
@@ -83,7 +86,8 @@ def _event(record: dict[str, Any]) -> ProviderEvent:
         provider_message_ids=ids,
         recipient=recipient,
         reject_reason=_REASONS.get(error, RejectReason.OTHER) if error else None,
-        is_permanent=kind is EventType.COMPLAINED or (kind is EventType.BOUNCED and is_hard),
+        is_permanent=kind is EventType.COMPLAINED
+        or (kind is EventType.BOUNCED and is_hard and _is_of_the_address(record)),
         word=f"{word}:{error}" if error else word or None,
         description=text(record.get("comment")),
         mta_response=text(record.get("smtp_reply")),
@@ -94,6 +98,11 @@ def _event(record: dict[str, Any]) -> ProviderEvent:
         click_url_sha256=url_hash(clicked),
         user_agent=text(record.get("agent")),
     )
+
+
+def _is_of_the_address(record: dict[str, Any]) -> bool:
+    """Tell whether a hard bounce speaks of the recipient, whom Mailjet blocks from now on if so."""
+    return record.get("blocked") is True or record.get("error_related_to") not in _NOT_THE_ADDRESS
 
 
 def _metadata(record: dict[str, Any]) -> dict[str, str]:

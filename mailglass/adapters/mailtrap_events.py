@@ -5,6 +5,7 @@ https://docs.mailtrap.io/developers/email-sending/webhooks.
 
 from __future__ import annotations
 
+import re
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -52,7 +53,29 @@ _REASONS: Final = MappingProxyType(
     }
 )
 _OF_RECEIVED_MAIL: Final = "inbound."
-_PERMANENT: Final = frozenset({"bounce", "spam"})
+_BAD_ADDRESS: Final = frozenset(
+    {
+        "badaddress",
+        "baddomain",
+        "badmailbox",
+        "badrecipient",
+        "inactivemailbox",
+        "invalidaddress",
+        "invaliddomain",
+        "invalidmailbox",
+        "invalidrecipient",
+        "unknownuser",
+        "userunknown",
+    }
+)
+"""Letters of a bounce's category that blame the address; Mailtrap lists none, and shows ``spam``.
+
+A bounce may be a filter's verdict too, or what a soft one becomes after ten attempts:
+https://docs.mailtrap.io/email-api-smtp/analytics/statuses-and-events.
+"""
+_NO_LETTER: Final = re.compile(r"[^a-z]+")
+_BAD_STATUS: Final = re.compile(r"(?<![\d.])5\.1\.(?:10|[1236])(?![\d.]*\d)", re.ASCII)
+"""No such mailbox or domain, or it takes no mail (RFC 3463 section 3.2, RFC 7505)."""
 
 
 def records_of(body: bytes) -> list[Any]:
@@ -100,8 +123,10 @@ def _event(record: dict[str, Any]) -> ProviderEvent:
         provider_message_ids=texts(record.get("message_id")),
         recipient=text(record.get("email")),
         reject_reason=_REASONS.get(word),
-        is_permanent=word in _PERMANENT,
+        is_permanent=kind is EventType.COMPLAINED
+        or (kind is EventType.BOUNCED and _is_bad_address(record)),
         word=word or None,
+        description=text(record.get("reason")),
         mta_response=text(record.get("response")),
         tags=texts(record.get("category")),
         metadata=without_token(metadata),
@@ -110,6 +135,12 @@ def _event(record: dict[str, Any]) -> ProviderEvent:
         click_url_sha256=url_hash(clicked),
         user_agent=text(record.get("user_agent")),
     )
+
+
+def _is_bad_address(record: dict[str, Any]) -> bool:
+    category = _NO_LETTER.sub("", (text(record.get("bounce_category")) or "").lower())
+    said = text(record.get("response")) or ""
+    return category in _BAD_ADDRESS or _BAD_STATUS.search(said) is not None
 
 
 def _id_of(record: dict[str, Any], word: str) -> str:

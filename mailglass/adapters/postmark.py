@@ -70,7 +70,7 @@ _BOUNCES: Final = MappingProxyType(
         "AutoResponder": (EventType.AUTORESPONDED, None),
         "AddressChange": (EventType.AUTORESPONDED, None),
         "ChallengeVerification": (EventType.AUTORESPONDED, None),
-        "SpamNotification": (EventType.COMPLAINED, RejectReason.SPAM),
+        "SpamNotification": (EventType.BOUNCED, RejectReason.SPAM),
         "SpamComplaint": (EventType.COMPLAINED, RejectReason.SPAM),
         "VirusNotification": (EventType.BOUNCED, RejectReason.OTHER),
         "BadEmailAddress": (EventType.REJECTED, RejectReason.INVALID),
@@ -82,6 +82,10 @@ _BOUNCES: Final = MappingProxyType(
         "TemplateRenderingFailed": (EventType.FAILED, None),
     }
 )
+"""A spam notification is a filter's verdict, and the address stays active; a complaint is a person's.
+
+https://postmarkapp.com/developer/api/bounce-api#bounce-types.
+"""
 _PERMANENT: Final = frozenset({"HardBounce", "BadEmailAddress"})
 _SUPPRESSIONS: Final = MappingProxyType(
     {

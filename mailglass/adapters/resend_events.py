@@ -42,6 +42,9 @@ _EVENTS: Final = MappingProxyType(
         "email.suppressed": EventType.REJECTED,
     }
 )
+_ABOUT_ALL: Final = frozenset({EventType.QUEUED, EventType.SENT})
+"""What is true of every recipient of a mail, and so of the first."""
+_COPIES: Final = ("cc", "bcc")
 _RECEIVED: Final = "email.received"
 _DETAILS: Final = MappingProxyType(
     {
@@ -76,7 +79,8 @@ def _event(record: dict[str, Any], word: str, known_as: str | None) -> ProviderE
     headers = _headers(mail)
     metadata = labels(_parsed(headers.get("x-metadata")))
     message_id, moment = text(mail.get("email_id")), record.get("created_at")
-    recipient = _recipient(mail)
+    is_shared = kind not in _ABOUT_ALL and _are_several(mail, headers)
+    recipient = None if is_shared else _recipient(mail)
     clicked = detail.get("link") if kind is EventType.CLICKED else None
     subtype = text(detail.get("subType"))
     return ProviderEvent(
@@ -88,7 +92,7 @@ def _event(record: dict[str, Any], word: str, known_as: str | None) -> ProviderE
         provider_message_ids=texts(message_id),
         recipient=recipient,
         reject_reason=_reason(kind, detail),
-        is_permanent=kind is EventType.COMPLAINED or _is_hard(kind, detail),
+        is_permanent=not is_shared and (kind is EventType.COMPLAINED or _is_hard(kind, detail)),
         word=f"{word}:{subtype}" if subtype else word or None,
         description=text(detail.get("message")) or text(detail.get("reason")),
         mta_response=_mta_response(detail),
@@ -101,8 +105,17 @@ def _event(record: dict[str, Any], word: str, known_as: str | None) -> ProviderE
     )
 
 
+def _are_several(mail: dict[str, Any], headers: Mapping[str, str]) -> bool:
+    """Tell whether the mail went to several: Resend does not say which of them an event is about.
+
+    Copies are shown among the headers. https://resend.com/docs/webhooks/emails/bounced.
+    """
+    copied = [one for name in _COPIES for one in (*texts(mail.get(name)), headers.get(name))]
+    return len(texts(mail.get("to"))) > 1 or any(copied)
+
+
 def _recipient(mail: dict[str, Any]) -> str | None:
-    """Return the address of the first To recipient: Resend does not say whom an event is about."""
+    """Return the address of the first To recipient."""
     shown = next(iter(texts(mail.get("to"))), None)
     if shown is None:
         return None

@@ -78,6 +78,9 @@ _NOT_THE_ADDRESS: Final = frozenset(
     }
 )
 """Reasons that say nothing of whether the address exists, although the mail itself is given up."""
+_LEFT_BEFORE: Final = "err_unsubscribed"
+"""Nothing was sent, since the person had unsubscribed: no server has refused the address."""
+_GIVEN_UP: Final = frozenset({EventType.BOUNCED, EventType.REJECTED})
 _ERROR: Final = "err_"
 
 
@@ -110,6 +113,8 @@ def _event(name: str, record: dict[str, Any]) -> ProviderEvent:
     status, info = text(record.get("status")) or "", mapping(record.get("delivery_info"))
     kind = _EVENTS.get(status, EventType.UNKNOWN) if name == _ABOUT_MAIL else EventType.UNKNOWN
     why = text(info.get("delivery_status"))
+    if kind is EventType.BOUNCED and why == _LEFT_BEFORE:
+        kind = EventType.REJECTED
     metadata = labels(record.get("metadata"))
     clicked = record.get("url") if kind is EventType.CLICKED else None
     return ProviderEvent(
@@ -121,7 +126,7 @@ def _event(name: str, record: dict[str, Any]) -> ProviderEvent:
         recipient=text(record.get("email")),
         reject_reason=_reason(why),
         is_permanent=kind is EventType.COMPLAINED
-        or (kind is EventType.BOUNCED and why not in _NOT_THE_ADDRESS),
+        or (kind in _GIVEN_UP and why not in _NOT_THE_ADDRESS),
         word=_word(name, status, why),
         description=text(record.get("comment")) or why,
         mta_response=text(info.get("destination_response")),

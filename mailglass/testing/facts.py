@@ -155,7 +155,7 @@ def _mailjet(fact: Fact) -> object:
 
 
 _MAILTRAP: Final = _words(
-    delivered="delivery", bounced="bounce", deferred="soft bounce", complained="spam",
+    "bounce", delivered="delivery", bounced="bounce", deferred="soft bounce", complained="spam",
     rejected="reject", opened="open", clicked="click", unsubscribed="unsubscribe",
 )  # fmt: skip
 
@@ -170,6 +170,9 @@ def _mailtrap(fact: Fact) -> object:
         "custom_variables": fact.token,
         **_clicked(fact, "url"),
     }
+    if fact.event is EventType.BOUNCED:
+        said = "550 5.1.1 user unknown" if fact.is_permanent else "452 4.2.2 mailbox full"
+        event["response"] = said
     return {"events": [event]}
 
 

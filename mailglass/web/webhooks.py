@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from mailglass.clock import Clock, system_clock
 from mailglass.webhook import BODY_BYTES_MAX
-from mailglass.webhooks.answers import Take, answered
+from mailglass.webhooks.answers import Answer, Take, answered, busy
 
 BODY_TIMEOUT_S: Final = 30.0
 """How long a provider may take for a batch of a few MB; SNS itself gives up after 15 s."""
@@ -40,6 +40,8 @@ def webhook_routes(
         known = body_bytes_max
         most = known if isinstance(known, int) else known(request.path_params["endpoint"])
         body = await _body(request, most)
+        if body is None:
+            return _response(busy(request.path_params["endpoint"].partition("/")[0]))
         if isinstance(body, Response):
             return body
         answer = await run_in_threadpool(
@@ -53,7 +55,7 @@ def webhook_routes(
             remote_ip=request.client.host if request.client else None,
             now=clock(),
         )
-        return Response(answer.body, status_code=answer.status, headers=dict(answer.headers))
+        return _response(answer)
 
     methods = ["GET", "HEAD", "POST"]
     return [Route(f"{path.rstrip('/')}/{{endpoint:path}}", hook, methods=methods)]
@@ -81,8 +83,15 @@ def _headers(request: Request) -> list[tuple[str, str]]:
     ]
 
 
-async def _body(request: Request, bytes_max: int) -> bytes | Response:
-    """Return the body, or the answer for one that is too long, too slow or cut off."""
+def _response(answer: Answer) -> Response:
+    return Response(answer.body, status_code=answer.status, headers=dict(answer.headers))
+
+
+async def _body(request: Request, bytes_max: int) -> bytes | Response | None:
+    """Return the body, the answer for one that is too long or cut off, None for one too slow.
+
+    A slow one is not refused: the provider has to send it again.
+    """
     read = bytearray()
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
@@ -91,7 +100,7 @@ async def _body(request: Request, bytes_max: int) -> bytes | Response:
                 if len(read) > bytes_max:
                     return Response(status_code=413)
     except TimeoutError:
-        return Response(status_code=408)
+        return None
     except ClientDisconnect:
         return Response(status_code=400)
     return bytes(read)

@@ -61,6 +61,7 @@ _READABLE: Final = frozenset(
         "application/x-www-form-urlencoded",
         "multipart/form-data",
         "text/plain",
+        "application/jsonl",
         "application/x-ndjson",
     }
 )

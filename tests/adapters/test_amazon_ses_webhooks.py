@@ -27,6 +27,7 @@ from mailglass.errors import (
 )
 from mailglass.events import EventType, RejectReason
 from mailglass.webhook import TOKEN_KEY, ProviderEvent, WebhookRequest
+from mailglass.webhooks.normalise import suppression_of
 from tests.adapters.wire import NOW, Wire, a_webhook, basic
 
 TOPIC: Final = "arn:aws:sns:eu-west-1:111122223333:mail-events"
@@ -503,6 +504,24 @@ def test_each_kind_says_why_in_its_own_place(
     assert reported(word, **details)[0].description == description
 
 
+@pytest.mark.parametrize("kind", ["not-spam", "auth-failure"])
+def test_a_report_in_which_nobody_complains_is_no_complaint(kind: str) -> None:
+    """A mailbox provider reports a mail that is no spam, or one that failed DKIM, in the same way."""
+    who = [{"emailAddress": "bob@r.test"}]
+    (event,) = reported(
+        "Complaint", complaint={"complaintFeedbackType": kind, "complainedRecipients": who}
+    )
+    assert (event.type, event.reject_reason) == (EventType.UNKNOWN, None)
+    assert (event.recipient, event.description, suppression_of(event)) == ("bob@r.test", kind, None)
+
+
+@pytest.mark.parametrize("kind", ["abuse", "fraud", "virus", "other", "new", None])
+def test_any_other_report_is_a_complaint(kind: str | None) -> None:
+    """One without a kind is, too: whoever reports it wants no more."""
+    events = reported("Complaint", complaint={"complaintFeedbackType": kind})
+    assert {event.type for event in events} == {EventType.COMPLAINED}
+
+
 def test_a_delay_names_whom_it_holds_up() -> None:
     """Not everybody whom the mail went to."""
     delay = {"delayedRecipients": [{"emailAddress": "bob@r.test", "diagnosticCode": "452 full"}]}
@@ -522,6 +541,33 @@ def test_a_subscription_says_which_way(preferences: dict[str, Any], kind: EventT
     """One word for joining and leaving."""
     events = reported("Subscription", subscription={"newTopicPreferences": preferences})
     assert {event.type for event in events} == {kind}
+
+
+def _chosen(*, all_off: bool = False, **topics: str) -> dict[str, Any]:
+    listed = [{"topicName": name, "subscriptionStatus": one} for name, one in topics.items()]
+    return {"unsubscribeAll": all_off, "topicSubscriptionStatus": listed}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "kind"),
+    [
+        (
+            _chosen(a="OptOut", b="OptOut"),
+            _chosen(a="OptOut", b="OptIn"),
+            EventType.SUBSCRIBED,
+        ),
+        (_chosen(a="OptOut", b="OptIn"), _chosen(a="OptOut", b="OptOut"), EventType.UNSUBSCRIBED),
+        (_chosen(a="OptOut", b="OptIn"), _chosen(a="OptIn", b="OptOut"), EventType.UNSUBSCRIBED),
+        (_chosen(all_off=True, a="OptOut"), _chosen(a="OptOut"), EventType.SUBSCRIBED),
+        (_chosen(a="OptIn"), _chosen(all_off=True, a="OptIn"), EventType.UNSUBSCRIBED),
+    ],
+)
+def test_what_somebody_had_left_before_is_not_left_again(
+    before: dict[str, Any], after: dict[str, Any], kind: EventType
+) -> None:
+    """Both states are whole lists: only a topic that is newly off is left."""
+    states = {"oldTopicPreferences": before, "newTopicPreferences": after}
+    assert {event.type for event in reported("Subscription", subscription=states)} == {kind}
 
 
 def test_a_click_brings_its_address_and_browser() -> None:

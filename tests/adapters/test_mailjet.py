@@ -19,6 +19,7 @@ from mailglass.errors import (
     SignatureError,
     SignatureErrorType,
 )
+from mailglass.events import EventType
 from mailglass.message import Attachment, StoredTemplate, Tracking
 from mailglass.webhook import TOKEN_KEY
 from tests.adapters.wire import NOW, Wire, a_message, a_webhook, basic, body_of, enveloped
@@ -235,3 +236,35 @@ def test_one_bad_record_does_not_lose_its_batch() -> None:
     """What is no object is left out, and a wrong time is no time."""
     first, second = an_adapter().events(a_webhook([7, {"event": "open", "time": "soon"}, {}]))
     assert (first.occurred_at, second.recipient) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("about", "is_blocked", "is_permanent"),
+    [
+        ("recipient", False, True),
+        ("domain", False, True),
+        (None, False, True),
+        ("spam", False, False),
+        ("system", False, False),
+        ("content", False, False),
+        ("spam", True, True),
+    ],
+)
+def test_a_hard_bounce_is_for_good_when_the_address_is_the_reason(
+    about: str | None, *, is_blocked: bool, is_permanent: bool
+) -> None:
+    """A filter or a fault says nothing of the address, unless Mailjet blocks it from now on."""
+    record = {"event": "bounce", "hard_bounce": True, "blocked": is_blocked}
+    (event,) = an_adapter().events(a_webhook([{**record, "error_related_to": about}]))
+    assert (event.type, event.is_permanent) == (EventType.BOUNCED, is_permanent)
+
+
+def test_grouped_events_of_two_mails_are_told_apart() -> None:
+    """Grouped, some have the id of the mail under another name, as text."""
+    batch = [
+        {"event": "sent", "email": "ada@r.test", "time": 1424873938, "mj_message_id": number}
+        for number in ("18858825588804172", "18858825588803684")
+    ]
+    first, second = an_adapter().events(a_webhook(batch))
+    assert first.provider_message_ids == ("18858825588804172",)
+    assert first.provider_event_id != second.provider_event_id

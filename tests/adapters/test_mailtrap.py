@@ -323,7 +323,7 @@ def test_credentials_alone_are_believed_when_no_secret_is_set() -> None:
         ("delivery", EventType.DELIVERED, None, False),
         ("open", EventType.OPENED, None, False),
         ("click", EventType.CLICKED, None, False),
-        ("bounce", EventType.BOUNCED, RejectReason.BOUNCED, True),
+        ("bounce", EventType.BOUNCED, RejectReason.BOUNCED, False),
         ("soft bounce", EventType.DEFERRED, RejectReason.OTHER, False),
         ("spam", EventType.COMPLAINED, RejectReason.SPAM, True),
         ("unsubscribe", EventType.UNSUBSCRIBED, RejectReason.UNSUBSCRIBED, False),
@@ -339,6 +339,38 @@ def test_every_word_has_its_meaning(
     (event,) = an_adapter().events(a_webhook({"events": [{"event": word}]}))
     assert (event.type, event.reject_reason) == (kind, reason)
     assert (event.is_permanent, event.word) == (is_permanent, word)
+
+
+@pytest.mark.parametrize(
+    ("said", "category", "is_permanent"),
+    [
+        ("550 No such user here", "badmailbox", True),
+        ("550 Host unknown", "bad-domain", True),
+        ("550 5.1.1 no such user", "other", True),
+        ("550-5.1.10 null MX", None, True),
+        ("[CS01] Message rejected due to local policy", "spam", False),
+        ("452 4.2.2 mailbox full", "quota", False),
+        ("550 5.1.8 bad sender", None, False),
+        ("550 5.7.1 refused by 10.5.1.1", None, False),
+        ("450 4.1.1 greylisted", None, False),
+        (None, None, False),
+    ],
+)
+def test_a_bounce_is_for_good_where_it_speaks_of_the_address(
+    said: str | None, category: str | None, *, is_permanent: bool
+) -> None:
+    """A filter's verdict, a full mailbox or ten attempts in vain end no correspondence."""
+    record = {"event": "bounce", "response": said, "bounce_category": category}
+    (event,) = an_adapter().events(a_webhook({"events": [record]}))
+    assert (event.type, event.is_permanent) == (EventType.BOUNCED, is_permanent)
+
+
+@pytest.mark.parametrize("word", ["reject", "suspension"])
+def test_what_mailtrap_held_back_says_why(word: str) -> None:
+    """Both have a reason of Mailtrap's own and no answer of a server."""
+    record = {"event": word, "reason": "Recipient in suppression list. Reason: unsubscription"}
+    (event,) = an_adapter().events(a_webhook({"events": [record]}))
+    assert event.description == record["reason"]
 
 
 def test_a_record_a_line_is_read_too() -> None:

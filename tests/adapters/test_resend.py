@@ -295,3 +295,38 @@ def test_the_zone_of_the_events_time_is_utc() -> None:
     body = b'{"type": "email.sent", "created_at": "2026-03-14T09:29:41.250Z"}'
     (event,) = an_adapter().events(posted(body=body))
     assert event.occurred_at == datetime(2026, 3, 14, 9, 29, 41, 250_000, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"to": ["ada@r.test", "bob@r.test"]},
+        {"cc": ["cy@r.test"]},
+        {"bcc": ["di@r.test"]},
+        {"headers": [{"name": "Cc", "value": "cy@r.test"}]},
+        {"headers": [{"name": "bcc", "value": "di@r.test"}]},
+    ],
+)
+@pytest.mark.parametrize(
+    ("word", "detail"),
+    [
+        ("email.bounced", {"bounce": {"type": "Permanent"}}),
+        ("email.complained", {}),
+        ("email.delivered", {}),
+    ],
+)
+def test_of_several_recipients_none_is_blamed(
+    word: str, detail: dict[str, Any], others: dict[str, Any]
+) -> None:
+    """Resend says what happened to a mail and not whom it happened to."""
+    mail = {"to": ["ada@r.test"], **detail, **others}
+    (event,) = an_adapter().events(posted(body=json.dumps({"type": word, "data": mail}).encode()))
+    assert (event.recipient, event.is_permanent) == (None, False)
+
+
+@pytest.mark.parametrize("word", ["email.sent", "email.scheduled"])
+def test_what_is_true_of_all_recipients_is_true_of_the_first(word: str) -> None:
+    """Resend took the mail as a whole, and so it counts."""
+    mail = {"to": ["Ada <ada@r.test>", "bob@r.test"]}
+    (event,) = an_adapter().events(posted(body=json.dumps({"type": word, "data": mail}).encode()))
+    assert event.recipient == "ada@r.test"

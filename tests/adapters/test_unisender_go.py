@@ -22,7 +22,9 @@ from mailglass.errors import (
 )
 from mailglass.events import EventType, RejectReason
 from mailglass.message import Attachment, StoredTemplate, Tracking
+from mailglass.suppression import SuppressionReason
 from mailglass.webhook import TOKEN_KEY, ProviderEvent, WebhookRequest
+from mailglass.webhooks.normalise import suppression_of
 from tests.adapters.wire import Wire, a_message, a_webhook, body_of, enveloped
 
 URL = "https://go1.unisender.ru/ru/transactional/api/v1"
@@ -324,7 +326,6 @@ def test_every_word_has_its_meaning(word: str, expected: EventType) -> None:
         ("err_mailbox_full", RejectReason.BOUNCED, False),
         ("err_spam_rejected", RejectReason.SPAM, False),
         ("err_blacklisted", RejectReason.BLOCKED, False),
-        ("err_unsubscribed", RejectReason.UNSUBSCRIBED, True),
         ("err_delivery_failed", RejectReason.OTHER, False),
         ("err_of_tomorrow", RejectReason.OTHER, True),
         ("ok_of_tomorrow", None, True),
@@ -337,6 +338,14 @@ def test_a_hard_bounce_is_for_ever_when_the_address_is_the_reason(
     event = reported(status="hard_bounced", delivery_info={"delivery_status": why})
     assert (event.reject_reason, event.is_permanent) == (reason, is_permanent)
     assert event.word == f"hard_bounced:{why}"
+
+
+def test_who_had_unsubscribed_before_is_rejected_for_it() -> None:
+    """Nothing was sent, and the address is as good as it was."""
+    info = {"delivery_status": "err_unsubscribed"}
+    event = reported(status="hard_bounced", delivery_info=info)
+    assert (event.type, event.reject_reason) == (EventType.REJECTED, RejectReason.UNSUBSCRIBED)
+    assert suppression_of(event) is SuppressionReason.UNSUBSCRIBE
 
 
 def test_a_time_without_zone_is_utc() -> None:

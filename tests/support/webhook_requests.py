@@ -23,18 +23,18 @@ from mailglass.webhooks.endpoint import Endpoint
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 CREDENTIALS = "hook:a-long-password"
-_ALLOWED = WebhookAuth(credentials=[CREDENTIALS])
+ALLOWED = WebhookAuth(credentials=[CREDENTIALS])
 BASIC = "Basic " + base64.b64encode(CREDENTIALS.encode()).decode()
 
 
 def postmark() -> PostmarkAdapter:
     """Return an adapter whose webhooks come with credentials."""
-    return PostmarkAdapter(server_token="token", webhooks=_ALLOWED)
+    return PostmarkAdapter(server_token="token", webhooks=ALLOWED)
 
 
 def sendgrid() -> SendGridAdapter:
     """Return an adapter whose webhooks come with credentials, as without a signing key."""
-    return SendGridAdapter(api_key="key", webhooks=_ALLOWED)
+    return SendGridAdapter(api_key="key", webhooks=ALLOWED)
 
 
 @contextmanager

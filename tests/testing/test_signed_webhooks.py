@@ -18,7 +18,7 @@ AT: Final = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 ID: Final = new_id()
 FOUND_BY_MESSAGE: Final = {"mailersend", "postal"}
 NEVER_PERMANENT: Final = {"postal"}
-NO_SOFT_BOUNCE: Final = {"mailtrap", "scaleway"}
+NO_SOFT_BOUNCE: Final = {"scaleway"}
 REPORTED_BY_ALL: Final = (EventType.DELIVERED, EventType.BOUNCED, EventType.DEFERRED)
 OTHERS: Final = {
     EventType.COMPLAINED: {"postal", "scaleway"},

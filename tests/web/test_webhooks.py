@@ -6,9 +6,11 @@ import asyncio
 import json
 from typing import Any
 
+import pytest
 from starlette.testclient import TestClient
 
 from front_desk import count, note
+from mailglass.web import webhooks
 from mailglass.web.webhooks import webhook_app
 from mailglass.webhook import WebhookRequest
 from mailglass.webhooks.answers import Answer, answered
@@ -101,6 +103,35 @@ def test_a_body_that_is_too_long_is_not_read_to_its_end() -> None:
     asyncio.run(webhook_app(take)(scope, receive, send))
     assert sent[0]["status"] == 413
     assert chunks < 13
+    assert seen == []
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("brevo/main", 429), ("brevo", 429), ("postmark", 503)]
+)
+def test_a_slow_request_may_come_again(
+    monkeypatch: pytest.MonkeyPatch, path: str, status: int
+) -> None:
+    """Brevo throws an event away after any other refusal, 408 too."""
+    monkeypatch.setattr(webhooks, "BODY_TIMEOUT_S", 0.0)
+    seen, take = _seen()
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope: dict[str, Any] = {
+        "type": "http", "method": "POST", "path": f"/webhooks/{path}", "raw_path": b"", "query_string": b"",
+        "headers": [], "root_path": "", "scheme": "https", "server": ("hooks.example", 443), "client": None,
+        "http_version": "1.1", "asgi": {"version": "3.0"},
+    }  # fmt: skip
+    asyncio.run(webhook_app(take)(scope, receive, send))
+    assert sent[0]["status"] == status
+    assert (b"retry-after", b"60") in sent[0]["headers"]
     assert seen == []
 
 

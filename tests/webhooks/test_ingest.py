@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -11,13 +12,23 @@ import pytest
 from front_desk import count, note
 from mailglass import DispatchState, EventType, Mailglass, Outcome, SendError
 from mailglass.adapters.fake import FakeAdapter, FakeMode
+from mailglass.adapters.mailtrap import MailtrapAdapter
 from mailglass.ids import new_id
 from mailglass.ledger.webhooks import Source
-from mailglass.webhook import HeaderMap
+from mailglass.webhook import TOKEN_KEY, HeaderMap
 from mailglass.webhooks.answers import Answer
 from mailglass.webhooks.endpoint import Endpoint
 from mailglass.webhooks.normalise import document_of
-from webhook_requests import BASIC, bounced, delivered, hooked, postmark, request, sendgrid_event
+from webhook_requests import (
+    ALLOWED,
+    BASIC,
+    bounced,
+    delivered,
+    hooked,
+    postmark,
+    request,
+    sendgrid_event,
+)
 
 
 def _take(mail: Mailglass, body: object, path: str = "postmark") -> Answer:
@@ -61,6 +72,20 @@ def test_the_same_request_again_adds_nothing(database_url: str) -> None:
         assert len(mail.events(sent.id)) == 4
     assert (first.status, first.recorded, second.status, second.recorded) == (200, 1, 200, 0)
     assert count(database_url, "webhook_receipts") == 1
+
+
+def test_a_report_a_line_is_taken_in(database_url: str) -> None:
+    """Mailtrap can be set to send JSON Lines, and pauses the webhook after 40 refusals."""
+    adapter = MailtrapAdapter(api_key="key", webhooks=ALLOWED)
+    endpoint = Endpoint(name="main", adapter=adapter, tenant_id="default")
+    with hooked(database_url, endpoints=[endpoint]) as mail:
+        told = {"email": "zoe@mail.example", "timestamp": 1772360000}
+        told["custom_variables"] = {TOKEN_KEY: str(mail.deliver(note()).id)}
+        lines = (json.dumps({"event": word, **told}) for word in ("delivery", "open"))
+        sent_as = [("Authorization", BASIC), ("Content-Type", "application/jsonl")]
+        given = request("\n".join(lines).encode(), headers=HeaderMap(sent_as))
+        answer = mail.ingest("mailtrap", given)
+    assert (answer.status, answer.recorded) == (200, 2)
 
 
 def test_an_event_in_another_batch_counts_once(database_url: str) -> None:

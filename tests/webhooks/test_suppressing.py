@@ -10,7 +10,10 @@ import pytest
 
 from front_desk import count, note
 from mailglass import Mailglass, Stream, SuppressedError
-from webhook_requests import bounced, hooked, request, sendgrid_event
+from mailglass.adapters.resend import ResendAdapter
+from mailglass.webhook import TOKEN_KEY
+from mailglass.webhooks.endpoint import Endpoint
+from webhook_requests import ALLOWED, bounced, hooked, request, sendgrid_event
 
 
 def _suppressed(database_url: str) -> list[tuple[Any, ...]]:
@@ -46,6 +49,35 @@ def test_an_event_suppresses_on_its_own_scope(
     assert {(value, source) for _, value, _, _, source in found} <= {
         ("zoe@mail.example", "webhook:sendgrid")
     }
+
+
+@pytest.mark.parametrize(
+    ("word", "detail"),
+    [("email.bounced", {"bounce": {"type": "Permanent"}}), ("email.complained", {})],
+)
+@pytest.mark.parametrize(("people", "expected"), [(1, ["0@mail.example"]), (2, [])])
+def test_a_report_that_names_nobody_suppresses_only_who_was_alone(
+    database_url: str, word: str, detail: dict[str, Any], people: int, expected: list[str]
+) -> None:
+    """Resend tells of a mail: about several people its report is refused, and stays to be seen."""
+    adapter = ResendAdapter(api_key="key", webhooks=ALLOWED)
+    endpoint = Endpoint(name="main", adapter=adapter, tenant_id="default")
+    to = [f"{one}@mail.example" for one in range(people)]
+    with hooked(database_url, endpoints=[endpoint]) as mail:
+        tags = {TOKEN_KEY: str(mail.deliver(note(to=to)).id)}
+        told = {"type": word, "data": {"email_id": "re-1", "to": to, "tags": tags, **detail}}
+        assert mail.ingest("resend", request(told)).status == 200
+    assert [row[1] for row in _suppressed(database_url)] == expected
+    assert count(database_url, "webhook_dead") == people - 1
+
+
+def test_a_filters_verdict_is_nobodys_complaint(database_url: str) -> None:
+    """Postmark's SpamNotification: the address stays active, and so does it here."""
+    with hooked(database_url) as mail:
+        told = bounced(mail.deliver(note()).id, Type="SpamNotification", Inactive=False)
+        assert mail.ingest("postmark", request(told)).recorded == 1
+        assert mail.deliver(note()).error is None
+    assert count(database_url, "suppressions") == 0
 
 
 def test_the_next_mail_is_refused(database_url: str) -> None:
