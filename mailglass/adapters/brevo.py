@@ -31,7 +31,7 @@ from mailglass.adapters.api import (
 )
 from mailglass.adapters.brevo_events import METADATA, PROVIDER, events_of
 from mailglass.adapters.download import downloaded, of_api
-from mailglass.adapters.features import for_one
+from mailglass.adapters.features import for_one, people
 from mailglass.adapters.http import Request, Response, Transport, checked_base_url
 from mailglass.adapters.options import merged
 from mailglass.address import Address
@@ -51,6 +51,7 @@ from mailglass.webhook import (
 
 _WINDOW_S: Final = 900.0
 """Brevo keeps a key for half an hour; an older page says a quarter, and the shorter is safe."""
+_NAME_CHARS_MAX: Final = 70
 _DUPLICATE: Final = "duplicate_parameter"
 _CODES: Final = MappingProxyType(
     {
@@ -104,10 +105,11 @@ class BrevoAdapter(ApiAdapter):
         self._base_url = checked_base_url(base_url, key="brevo_base_url")
 
     def lacking(self, message: Message) -> str | None:
-        """Name what Brevo would send as raw bytes, and a template id that is no number of its."""
+        """Name what Brevo refuses or would send as raw bytes, and what its template replaces."""
         stored = message.stored_template
         number = stored.id if stored else None
         named = (*message.headers, *message.metadata.items())
+        everybody = (message.sender, *message.reply_to, *people(message))
         rules = (
             (
                 not all(one.isascii() for pair in named for one in pair),
@@ -117,6 +119,10 @@ class BrevoAdapter(ApiAdapter):
             (
                 number is not None and bool(message.text or message.html),
                 "bodies beside a stored template",
+            ),
+            (
+                any(len(_person(one).get("name", "")) > _NAME_CHARS_MAX for one in everybody),
+                f"a name of more than {_NAME_CHARS_MAX} characters",
             ),
         )
         return next((words for is_so, words in rules if is_so), None)

@@ -52,14 +52,27 @@ def _url_encoded(body: bytes, provider: str) -> tuple[tuple[str, str], ...]:
 
 
 def _multipart(request: WebhookRequest, provider: str) -> tuple[tuple[str, str], ...]:
+    parts = form_parts(request, provider=provider, parts_max=FORM_FIELDS_MAX)
+    return tuple(field for field in (_field(part, provider) for part in parts) if field)
+
+
+def form_parts(request: WebhookRequest, *, provider: str, parts_max: int) -> tuple[bytes, ...]:
+    """Return the parts of a multipart form as they came, each from the end of its boundary's line.
+
+    Nothing looks into a part, so that a mail in it stays one part (RFC 2046 §5.1.1, RFC 7578).
+
+    Raises:
+        SignatureError: ``malformed_header`` for more parts, or for what is no multipart body.
+
+    """
     found = _BOUNDARY.search(request.headers.first("content-type") or "")
     if found is None:
         raise malformed(provider, "boundary")
     mark = b"--" + (found[1] or found[2]).encode("ascii", "replace")
-    _, *parts = (b"\r\n" + request.body).split(b"\r\n" + mark, FORM_FIELDS_MAX + 2)
-    if len(parts) > FORM_FIELDS_MAX + 1 or not parts or not parts[-1].startswith(b"--"):
+    _, *parts = (b"\r\n" + request.body).split(b"\r\n" + mark, parts_max + 2)
+    if len(parts) > parts_max + 1 or not parts or not parts[-1].startswith(b"--"):
         raise malformed(provider, "form")
-    return tuple(field for field in (_field(part, provider) for part in parts[:-1]) if field)
+    return tuple(parts[:-1])
 
 
 def _field(part: bytes, provider: str) -> tuple[str, str] | None:

@@ -9,6 +9,9 @@ from __future__ import annotations
 import hmac
 import json
 import re
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 from enum import StrEnum, unique
 from types import MappingProxyType
 from typing import Any, ClassVar, Final
@@ -24,7 +27,9 @@ from mailglass.adapters.api import (
     each,
     email_and_name,
     present,
+    token_for,
 )
+from mailglass.adapters.features import people
 from mailglass.adapters.http import Request, Response, Transport, checked_base_url
 from mailglass.adapters.mailersend_events import PING, PROVIDER, events_of
 from mailglass.adapters.options import merged
@@ -36,6 +41,7 @@ from mailglass.errors import FailureClass
 from mailglass.failures import Signal
 from mailglass.message import Attachment, Message, StoredTemplate
 from mailglass.webhook import (
+    TOKEN_KEY,
     ProviderEvent,
     WebhookRequest,
     mapping,
@@ -44,21 +50,31 @@ from mailglass.webhook import (
     sequence,
     text,
     texts,
+    token_in,
 )
 
 _SIGNATURE: Final = "Signature"
 _PING_KEY: Final = "test_Am3L1GuOIc4blLUuHqAPxxwkZaJyEk8G"
 """With this key, which MailerSend publishes and which is no secret, it signs the test of an address."""
 _COPIES_MAX: Final = 10
+_BULK_MIN: Final = 2
+_TAGS_MAX: Final = 5
+_AHEAD_MAX: Final = timedelta(hours=72)
+_NOT_IN_NAMES: Final = frozenset(",;")
+_OWN_TAG: Final = f"{TOKEN_KEY}-"
 _NUMBER: Final = re.compile(r"#(MS[0-9]{3,6})\b")
 _NUMBERS: Final = MappingProxyType(
     {
         "MS42204": Signal.HTTP_ACCOUNT_REFUSED,
+        "MS42207": Signal.HTTP_ACCOUNT_REFUSED,
+        "MS42222": Signal.HTTP_ACCOUNT_REFUSED,
+        "MS42225": Signal.HTTP_ACCOUNT_REFUSED,
         "MS42901": Signal.HTTP_ACCOUNT_REFUSED,
         "MS42903": Signal.HTTP_RATE_LIMITED,
     }
 )
-"""The quota, that of the day, and the rate: only the last is over within a minute."""
+"""The quota, a sender's domain that is not verified, the two limits of a trial, the quota of the day,
+and the rate: only the last is over within a minute."""
 _SUPPRESSED: Final = "_SUPPRESSED"
 _IS_BULK: Final = frozenset({"bulk", "junk", "list"})
 _OWN_FIELDS: Final = frozenset({"in-reply-to", "precedence"})
@@ -78,13 +94,15 @@ class MailerSendAdapter(ApiAdapter):
 
     ``webhooks.keys`` are the signing secrets of webhooks. ``batch_send_mode`` tells how a mail with
     variables of each recipient goes to several: as mails of their own, of whose ids MailerSend
-    returns none but the batch's, or as one mail in which they see each other. MailerSend keeps no
-    metadata; custom headers need a plan that has them.
+    returns none but the batch's, or as one mail in which they see each other. Each mail of a batch
+    has a tag of our own, ``mailglass_delivery-`` and an id, by which its events are known.
+    MailerSend keeps no metadata; custom headers need a plan that has them.
     """
 
     PROVIDER: ClassVar[str] = PROVIDER
     WEBHOOK_PARTS: ClassVar[frozenset[str]] = frozenset({"keys"})
     FEATURES: ClassVar[Features] = Features(
+        tags_max=_TAGS_MAX,
         reply_to_max=1,
         utf8_local_parts=True,
         stored_templates=True,
@@ -110,13 +128,28 @@ class MailerSendAdapter(ApiAdapter):
         self._base_url = checked_base_url(base_url, key="mailersend_base_url")
 
     def lacking(self, message: Message) -> str | None:
-        """Name metadata, more than ten copies of a kind, and bodies that a template replaces."""
-        stored = message.stored_template
+        """Name what MailerSend refuses, has no place for, or would have a template replace."""
+        stored, moment = message.stored_template, message.provider_send_at
         is_stored = stored is not None and stored.id is not None
+        names = (one.name for one in people(message))
+        tags_max = _TAGS_MAX - self._is_bulk(message)
         rules = (
             (bool(message.metadata), "metadata"),
             (max(len(message.cc), len(message.bcc)) > _COPIES_MAX, "more than 10 copies of a kind"),
             (is_stored and bool(message.text or message.html), "bodies beside a stored template"),
+            (len(message.tags) > tags_max, f"more than {tags_max} tags beside our own"),
+            (
+                any(tag.startswith(_OWN_TAG) for tag in message.tags),
+                "a tag that is ours by its name",
+            ),
+            (
+                moment is not None and moment - self._clock() > _AHEAD_MAX,
+                "a time more than 72 hours ahead",
+            ),
+            (
+                any(not _NOT_IN_NAMES.isdisjoint(name) for name in names),
+                "a recipient's name with a comma or a semicolon",
+            ),
         )
         return next((words for is_so, words in rules if is_so), None)
 
@@ -124,18 +157,23 @@ class MailerSendAdapter(ApiAdapter):
         """Return the call of ``/email``, or of ``/bulk-email`` for several mails of their own."""
         message, whom = self._thawed(envelope)
         options = dict(message.provider_options)
-        mode = options.pop(_MODE, self._batch_send_mode)
+        options.pop(_MODE, None)
         stored = message.stored_template
         mail = _mail(message)
-        if (
-            stored is None
-            or not stored.is_individual
-            or len(whom.to) == 1
-            or mode == BatchSendMode.EXPOSE_TO_LIST
-        ):
+        if not self._is_bulk(message) or len(whom.to) == 1:
             return self._call("email", merged(mail | _people(whom, whom.to, stored), options))
         mails = [merged(mail | _people(whom, (one,), stored), options) for one in whom.to]
+        for one, its in zip(whom.to, mails, strict=True):
+            its["tags"] = [*sequence(its.get("tags")), f"{_OWN_TAG}{token_for(envelope, one)}"]
         return self._call("bulk-email", mails)
+
+    def _is_bulk(self, message: Message) -> bool:
+        """Tell whether several recipients get a mail of their own in one call."""
+        stored = message.stored_template
+        if stored is None or not stored.is_individual or len(message.to) < _BULK_MIN:
+            return False
+        mode = message.provider_options.get(_MODE, self._batch_send_mode)
+        return mode != BatchSendMode.EXPOSE_TO_LIST
 
     def _call(self, path: str, body: Any) -> Request:
         headers = {
@@ -147,10 +185,10 @@ class MailerSendAdapter(ApiAdapter):
         return Request(url=f"{self._base_url}/{path}", headers=tuple(headers.items()), body=raw)
 
     def ruling(self, response: Response, answer: Any) -> tuple[Signal, str | None]:
-        """Read the number in the error's text; a 202 says yes without a body."""
+        """Read the number in the error's text or in a field's; a 202 says yes without a body."""
         signal, _ = super().ruling(response, answer)
-        found = _NUMBER.search(text(mapping(answer).get("message")) or "")
-        number = found[1] if found else None
+        numbers = tuple(_numbers(mapping(answer)))
+        number = next((one for one in numbers if one in _NUMBERS), next(iter(numbers), None))
         is_empty = signal is Signal.HTTP_ACCEPTED_UNPARSEABLE and not response.body.strip()
         if is_empty and response.is_complete:
             return Signal.HTTP_ACCEPTED, number
@@ -187,7 +225,8 @@ class MailerSendAdapter(ApiAdapter):
 
     def events(self, request: WebhookRequest) -> tuple[ProviderEvent, ...]:
         """Return the one event of the request; a test of the address has none."""
-        return events_of(parse_json(request.body, provider=PROVIDER))
+        found = events_of(parse_json(request.body, provider=PROVIDER))
+        return tuple(map(_known_by_tag, found))
 
 
 def _is_ping(request: WebhookRequest, given: str) -> bool:
@@ -196,6 +235,25 @@ def _is_ping(request: WebhookRequest, given: str) -> bool:
     if not same(given.encode("utf-8", "replace"), mac.encode()):
         return False
     return mapping(parse_json(request.body, provider=PROVIDER)).get("type") == PING
+
+
+def _numbers(answer: dict[str, Any]) -> Iterator[str]:
+    """Yield MailerSend's numbers, which stand in the message and in what is said of each field."""
+    fields = mapping(answer.get("errors")).values()
+    for said in (*texts(answer.get("message")), *(one for field in fields for one in texts(field))):
+        yield from _NUMBER.findall(said)
+
+
+def _known_by_tag(event: ProviderEvent) -> ProviderEvent:
+    """Return an event with our own id, which comes back as a tag, apart from the author's tags."""
+    own = [tag for tag in event.tags if tag.startswith(_OWN_TAG)]
+    if not own:
+        return event
+    return replace(
+        event,
+        tags=tuple(tag for tag in event.tags if tag not in own),
+        delivery_token=token_in({TOKEN_KEY: own[0].removeprefix(_OWN_TAG)}),
+    )
 
 
 def _refused(found: dict[str, Any]) -> dict[str, str]:

@@ -82,6 +82,7 @@ class MailgunAdapter(ApiAdapter):
     REFUSAL_STATUS: ClassVar[int] = 406
     WEBHOOK_PARTS: ClassVar[frozenset[str]] = frozenset({"keys", "tolerance_s"})
     FEATURES: ClassVar[Features] = Features(
+        tags_max=3,
         stored_templates=True,
         own_metadata=True,
         own_headers=True,
@@ -120,6 +121,8 @@ class MailgunAdapter(ApiAdapter):
         """Name what is over Mailgun's bound on options, and what it cannot write."""
         if message.sender.needs_smtputf8:
             return "a sender whose local part is not ASCII"
+        if not all(map(str.isascii, message.tags)):
+            return "a tag that is not ASCII"
         if _names(message.stored_template) & message.metadata.keys():
             return "metadata and a template's variable of the same name"
         options = [

@@ -83,11 +83,14 @@ class MailjetAdapter(ApiAdapter):
         self._base_url = checked_base_url(base_url, key="mailjet_base_url")
 
     def lacking(self, message: Message) -> str | None:
-        """Name a template id that is no number, as Mailjet's are."""
+        """Name a template id that is no number, as Mailjet's are, and bodies that it replaces."""
         stored = message.stored_template
         number = stored.id if stored else None
-        is_wrong = number is not None and not (number.isascii() and number.isdigit())
-        return "a template id that is no number" if is_wrong else None
+        if number is None:
+            return None
+        if not (number.isascii() and number.isdigit()):
+            return "a template id that is no number"
+        return "bodies beside a stored template" if message.text or message.html else None
 
     def request(self, envelope: Envelope) -> Request:
         """Return the call of ``/send``: what all mails share, and one message a mail."""

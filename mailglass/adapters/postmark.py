@@ -151,6 +151,17 @@ class PostmarkAdapter(ApiAdapter):
         self._message_stream = message_stream
         self._base_url = checked_base_url(base_url, key="postmark_base_url")
 
+    def lacking(self, message: Message) -> str | None:
+        """Name what a stored template has of its own, for which its call has no field.
+
+        https://postmarkapp.com/developer/api/templates-api#email-with-template
+        """
+        stored = message.stored_template
+        if stored is None or stored.id is None:
+            return None
+        own = {"a subject": message.subject, "bodies": message.text or message.html}
+        return next((f"{what} beside a stored template" for what, it in own.items() if it), None)
+
     def request(self, envelope: Envelope) -> Request:
         """Return one call: of one mail, or of a batch where each recipient gets a mail of their own."""
         message, whom = self._thawed(envelope)

@@ -73,6 +73,7 @@ class ScalewayAdapter(ApiAdapter):
         inline_images=False,
         tracks_opens=False,
         tracks_clicks=False,
+        message_bytes_max=2_000_000,
     )
 
     def __init__(  # noqa: PLR0913 - each is a keyword and has its own meaning

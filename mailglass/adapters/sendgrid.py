@@ -7,6 +7,7 @@ https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/event.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
@@ -134,6 +135,9 @@ _SIGNATURE: Final = "X-Twilio-Email-Event-Webhook-Signature"
 _TIMESTAMP: Final = "X-Twilio-Email-Event-Webhook-Timestamp"
 _ID: Final = "x-message-id"
 _ACCEPTED: Final = 202
+_AHEAD_MAX: Final = timedelta(hours=72)
+_RESERVED: Final = frozenset({"x-sg-eid", "x-sg-id"})
+"""Headers that SendGrid writes itself, beside those that no message may have."""
 
 
 class SendGridAdapter(ApiAdapter):
@@ -172,7 +176,11 @@ class SendGridAdapter(ApiAdapter):
 
     def lacking(self, message: Message) -> str | None:
         """Name what SendGrid refuses, and metadata that its own fields would hide."""
-        stored = message.stored_template
+        stored, moment = message.stored_template, message.provider_send_at
+        if moment is not None and moment - self._clock() > _AHEAD_MAX:
+            return "a time more than 72 hours ahead"
+        if not _RESERVED.isdisjoint(_header_names(message)):
+            return "a header that SendGrid writes itself"
         if not message.subject and (stored is None or stored.id is None):
             return "an empty subject"
         if not _OWN_FIELDS.isdisjoint(message.metadata):
@@ -250,6 +258,14 @@ class SendGridAdapter(ApiAdapter):
         batch = parse_json(request.body, provider=self.PROVIDER)
         many = sequence(batch) if isinstance(batch, list) else [batch]
         return tuple([_event(mapping(one)) for one in many])
+
+
+def _header_names(message: Message) -> set[str]:
+    """Return the name of each header, in small letters, everyone's or one recipient's own."""
+    stored = message.stored_template
+    own = (stored.own_headers or {}).values() if stored else ()
+    names = (*(name for name, _ in message.headers), *(name for its in own for name in its))
+    return {name.lower() for name in names}
 
 
 def _personalizations(

@@ -8,7 +8,7 @@ https://developers.sparkpost.com/api/webhooks/.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
@@ -45,6 +45,9 @@ from mailglass.webhook import (
 )
 
 _CAMPAIGN_BYTES_MAX: Final = 64
+_BRACES: Final = re.compile(r"\{{2,}|\}{2,}")
+_NO_BRACES: Final = re.compile(r"(?<!\{)\{(?=\}\})|\{\{\}(?!\})")
+"""``{}}`` and ``{{}``: a macro cannot stand beside one more brace of its kind."""
 _HEADER: Final = re.compile(r"[A-Za-z0-9-]+", re.ASCII)
 ALIASES: Final = MappingProxyType({"track_initial_open_as_opened": "first_open_is_open"})
 """What django-anymail calls an option."""
@@ -109,6 +112,8 @@ class SparkPostAdapter(ApiAdapter):
         """Name a tag that is too long, an own header not all have, and what a template holds itself."""
         if any(len(tag.encode()) > _CAMPAIGN_BYTES_MAX for tag in message.tags):
             return f"a tag of more than {_CAMPAIGN_BYTES_MAX} bytes"
+        if not _is_template(message) and any(map(_NO_BRACES.search, _written(message))):
+            return "braces that its template language cannot write"
         if message.stored_template is None:
             return None
         if message.stored_template.id is None:
@@ -225,28 +230,54 @@ def _options(message: Message) -> dict[str, Any]:
     )
 
 
+def _is_template(message: Message) -> bool:
+    """Tell whether the provider is to fill placeholders in, of its own template or in the bodies."""
+    stored = message.stored_template
+    return stored is not None and (stored.id is not None or stored.fills)
+
+
+def _written(message: Message) -> Iterator[str]:
+    """Yield what SparkPost reads as templates."""
+    yield from (str(message.sender), mailboxes(message.reply_to), mailboxes(message.cc))
+    yield from (message.subject, message.text or "", message.html or "")
+    yield from (value for _, value in message.headers)
+
+
+def _literal(shown: str) -> str:
+    """Escape double braces with the macros that the template language has for them."""
+    return _BRACES.sub(lambda run: _macros(run[0]), shown)
+
+
+def _macros(run: str) -> str:
+    side = "opening" if run[0] == "{" else "closing"
+    triple, double = (f"{{{{{side}_{size}_curly()}}}}" for size in ("triple", "double"))
+    is_odd = len(run) % 2
+    return triple * is_odd + double * ((len(run) - 3 * is_odd) // 2)
+
+
 def _content(message: Message, whom: Addressed) -> dict[str, Any]:
-    copied = {"Cc": mailboxes(whom.cc)} if whom.cc else {}
+    shown: Callable[[str], str] = str if _is_template(message) else _literal
+    headers = {name: shown(value) for name, value in message.headers}
+    copied = {"Cc": shown(mailboxes(whom.cc))} if whom.cc else {}
     return present(
-        **{"from": str(message.sender)},
-        subject=message.subject,
-        text=message.text,
-        html=message.html,
-        reply_to=mailboxes(message.reply_to),
-        headers={**_headers(message), **copied},
+        **{"from": shown(str(message.sender))},
+        subject=shown(message.subject),
+        text=shown(message.text or ""),
+        html=shown(message.html or ""),
+        reply_to=shown(mailboxes(message.reply_to)),
+        headers={**headers, **_placeholders(message), **copied},
         attachments=[_file(one) for one in message.attachments if not one.content_id],
         inline_images=[_file(one) for one in message.attachments if one.content_id],
     )
 
 
-def _headers(message: Message) -> dict[str, str]:
-    """Return the headers, with a placeholder for each that some recipient has of their own."""
+def _placeholders(message: Message) -> dict[str, str]:
+    """Return a placeholder for each header that some recipient has of their own."""
     own = _own_names(message.stored_template)
     shown = {name.lower(): name for name in own} | {
         name.lower(): name for name, _ in message.headers
     }
-    placeholders = {shown[name.lower()]: f"{{{{{_variable(name)}}}}}" for name in own}
-    return dict(message.headers) | placeholders
+    return {shown[name.lower()]: f"{{{{{_variable(name)}}}}}" for name in own}
 
 
 def _usual_headers(message: Message) -> dict[str, str]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from email import message_from_bytes
 from email.headerregistry import HeaderRegistry
 from email.message import EmailMessage
+from email.parser import BytesParser
 from email.policy import EmailPolicy
 from typing import TYPE_CHECKING, Any, Final
 
@@ -106,10 +106,13 @@ def _as_it_stands(name: str, value: str) -> str:
     return shown[:STRUCTURE_CHARS_MAX] if name.startswith("content-") else shown
 
 
-def parsed(raw: bytes, *, provider: str, spent: Spent | None = None) -> EmailMessage:
-    """Return a mail, or a form, taken into its parts; its headers are read when they are asked for.
+def parsed(
+    raw: bytes, *, provider: str, spent: Spent | None = None, is_one_part: bool = False
+) -> EmailMessage:
+    """Return a mail taken into its parts; its headers are read when they are asked for.
 
-    ``spent`` is what other pieces of the same mail have cost.
+    ``spent`` is what other pieces of the same mail have cost. Of ``is_one_part`` the content stays
+    whole, whatever kind its header says it is.
 
     Raises:
         SignatureError: ``malformed_header`` for more than 500 parts or 10,000 headers, for parts in
@@ -122,6 +125,6 @@ def parsed(raw: bytes, *, provider: str, spent: Spent | None = None) -> EmailMes
     object.__setattr__(policy, "spent", counted)
     object.__setattr__(policy, "message_factory", counted.message)
     try:
-        return message_from_bytes(raw, policy=policy)
+        return BytesParser(policy=policy).parsebytes(raw, headersonly=is_one_part)
     except RecursionError:
         raise malformed(provider, "mime parts") from None

@@ -147,11 +147,11 @@ def _of_brevo(item: dict[str, Any], fetch: Fetch) -> InboundMessage:
             _of_brevo_file(mapping(one), fetch) for one in sequence(item.get("Attachments"))
         ),
     )
-    recipient = bare_address(found.header("Delivered-To"))
+    named = (mapping(one).get("Address") for one in sequence(item.get("Recipients")))
     return replace(
         found,
         envelope_sender=bare_address(found.header("Return-Path")),
-        envelope_recipients=(recipient,) if recipient else (),
+        envelope_recipients=texts(list(named)) or texts(bare_address(found.header("Delivered-To"))),
     )
 
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from email.message import EmailMessage
 from typing import Final
 
-from mailglass.inbound.bounds import PARTS_MAX, parsed
+from mailglass.adapters.forms import MULTIPART, form_parts
+from mailglass.inbound.bounds import PARTS_MAX, Spent, parsed
 from mailglass.inbound.message import InboundAttachment, bare_name, decoded_text
-from mailglass.webhook import WebhookRequest, malformed, parse_form
+from mailglass.webhook import WebhookRequest, parse_form
 
-_MULTIPART: Final = "multipart/form-data"
+_BOUNDARY_END: Final = re.compile(rb"\A[ \t]*\r\n")
 _DISPOSITION: Final = "content-disposition"
 _QUOTED_NAME: Final = re.compile(r';\s*filename="(.*)', re.IGNORECASE | re.DOTALL)
 _QUOTE: Final = re.compile(r'(?<!\\)"')
@@ -38,21 +39,16 @@ def read_form(request: WebhookRequest, *, provider: str) -> Form:
 
     """
     kind = request.headers.first("content-type") or ""
-    if not kind.lower().startswith(_MULTIPART):
+    if not kind.lower().startswith(MULTIPART):
         pairs = parse_form(request.body, provider=provider)
         return Form(fields={name: value.encode() for name, value in pairs.items()}, files={})
-    if "\r" in kind or "\n" in kind:
-        raise malformed(provider, "content type")
-    head = f"Content-Type: {kind}\r\n\r\n".encode("latin-1", "replace")
-    whole = parsed(head + request.body, provider=provider)
-    parts = whole.get_payload() if whole.is_multipart() else None
-    if not isinstance(parts, list) or len(parts) > PARTS_MAX:
-        raise malformed(provider, "form")
+    spent = Spent(provider=provider)
     fields: dict[str, bytes] = {}
     files: dict[str, InboundAttachment] = {}
-    for part in parts:
-        if not isinstance(part, EmailMessage):
-            continue
+    for one in form_parts(request, provider=provider, parts_max=PARTS_MAX):
+        part = parsed(
+            _BOUNDARY_END.sub(b"", one, 1), provider=provider, spent=spent, is_one_part=True
+        )
         name = part.get_param("name", header=_DISPOSITION)
         content = part.get_payload(decode=True)
         if not isinstance(name, str) or not isinstance(content, bytes):

@@ -166,13 +166,14 @@ def _parts(mail: EmailMessage, *, provider: str, depth: int = 0) -> Iterator[Ema
 
 def _body(parts: Iterable[EmailMessage], kind: str) -> EmailMessage | None:
     return next(
-        (
-            one
-            for one in parts
-            if one.get_content_type() == kind and one.get_content_disposition() != "attachment"
-        ),
-        None,
+        (one for one in parts if one.get_content_type() == kind and not _is_file(one)), None
     )
+
+
+def _is_file(part: EmailMessage) -> bool:
+    """Tell a file from a body: one with a name is a file, shown inline or not (RFC 2183 §2.3)."""
+    name = part.get_param("filename", header="content-disposition")
+    return name is not None or part.get_content_disposition() == "attachment"
 
 
 def _text(part: EmailMessage | None) -> str | None:

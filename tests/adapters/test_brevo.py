@@ -145,6 +145,9 @@ def test_options_of_the_provider_are_merged_into_the_request() -> None:
         {"stored_template": StoredTemplate(id="welcome"), "text": None},
         {"stored_template": StoredTemplate(id="22")},
         {"attachments": [Attachment(filename="a.png", content=b"a", content_id="logo")]},
+        {"to": f'"{"n" * 71}" <ada@r.test>'},
+        {"sender": f'"{"n" * 71}" <shop@s.test>'},
+        {"reply_to": f'"{"n" * 71}" <shop@s.test>'},
     ],
 )
 def test_what_brevo_cannot_carry_is_refused(given: dict[str, Any]) -> None:

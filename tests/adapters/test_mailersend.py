@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
+from datetime import timedelta
 from typing import Any, Final
 
 import pytest
@@ -32,7 +33,10 @@ PUBLIC: Final = "test_Am3L1GuOIc4blLUuHqAPxxwkZaJyEk8G"
 
 def an_adapter(wire: Wire | None = None, **given: Any) -> MailerSendAdapter:
     """Return an adapter with two signing secrets, an old one and a new one."""
-    usual: dict[str, Any] = {"webhooks": WebhookAuth(keys=["old", "new"])}
+    usual: dict[str, Any] = {
+        "webhooks": WebhookAuth(keys=["old", "new"]),
+        "clock": lambda: NOW,
+    }
     transport = wire or Wire(status=202, headers=ID)
     return MailerSendAdapter(api_key="key", transport=transport, **(usual | given))
 
@@ -111,6 +115,18 @@ def test_mails_of_their_own_are_a_bulk_call() -> None:
     assert {one.provider_message_id for one in verdicts} == {"bulk:b-1"}
 
 
+def test_a_mail_of_a_bulk_call_is_known_by_a_tag_of_our_own() -> None:
+    """An activity has an id of its own mail, which no answer told, and the mail's tags."""
+    message = a_message(to=["ada@r.test", "bob@r.test"], tags=["receipt"], stored_template=EACH)
+    envelope = enveloped(message)
+    mails = json.loads(an_adapter().request(envelope).body)
+    told = {"email": {"message": {"id": "m-7"}, "tags": mails[1]["tags"]}}
+    body = json.dumps({"type": "activity.hard_bounced", "data": told}).encode()
+    (event,) = an_adapter().events(posted(body))
+    assert (event.delivery_token, event.tags) == (envelope.recipients[1].delivery_id, ("receipt",))
+    assert event.provider_message_ids == ("m-7",)
+
+
 @pytest.mark.parametrize(
     ("options", "mode"),
     [
@@ -153,6 +169,16 @@ def test_the_names_of_django_anymail_are_understood() -> None:
         {"reply_to": ["a@s.test", "b@s.test"]},
         {"cc": [f"c{number}@r.test" for number in range(11)]},
         {"stored_template": StoredTemplate(id="t-1")},
+        {"tags": ["a", "b", "c", "d", "e", "f"]},
+        {"tags": ["mailglass_delivery-1"]},
+        {
+            "tags": ["a", "b", "c", "d", "e"],
+            "to": ["ada@r.test", "bob@r.test"],
+            "stored_template": EACH,
+        },
+        {"provider_send_at": NOW + timedelta(hours=73)},
+        {"to": '"Doe, John" <john@r.test>'},
+        {"cc": '"Doe; John" <john@r.test>'},
     ],
 )
 def test_what_mailersend_cannot_carry_is_refused(given: dict[str, Any]) -> None:
@@ -197,7 +223,7 @@ def test_another_warning_refuses_nobody() -> None:
 @pytest.mark.parametrize(
     ("status", "said", "expected"),
     [
-        (422, "The to field is required. #MS42207", FailureClass.PERMANENT),
+        (422, "The to field is required. #MS42209", FailureClass.PERMANENT),
         (429, "Too many requests #MS42903", FailureClass.NOT_SENT),
         (500, "Server error", FailureClass.NOT_SENT),
     ],
@@ -208,6 +234,21 @@ def test_an_error_has_a_number_in_its_text(status: int, said: str, expected: Fai
     (verdict,) = an_adapter(wire).send(enveloped(a_message())).verdicts
     assert verdict.failure_class is expected
     assert "field" not in str(verdict.code)
+
+
+def test_five_tags_and_three_days_are_taken() -> None:
+    """MailerSend's own bounds are the bounds."""
+    body = asked(tags=["a", "b", "c", "d", "e"], provider_send_at=NOW + timedelta(hours=72))
+    assert len(body["tags"]) == 5
+
+
+def test_an_unverified_sending_domain_is_a_matter_of_the_account() -> None:
+    """Its number stands in what is said of the field; the message is always the same."""
+    said = "The from.email domain must be verified in your account to send emails. #MS42207"
+    answer = {"message": "The given data was invalid.", "errors": {"from.email": [said]}}
+    with pytest.raises(ConfigError) as caught:
+        an_adapter(Wire(answer, status=422)).send(enveloped(a_message()))
+    assert caught.value.code == "http 422 MS42207"
 
 
 @pytest.mark.parametrize(

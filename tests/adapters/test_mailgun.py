@@ -175,10 +175,12 @@ def test_test_mode_is_asked_for() -> None:
     [
         {"metadata": {"k": "v" * 8_000}, "headers": {"X-A": "b" * 8_190, "X-B": "b" * 800}},
         {"sender": "señor@sender.test"},
+        {"tags": ["a", "b", "c", "d"]},
+        {"tags": ["Größe"]},
     ],
 )
 def test_what_mailgun_cannot_carry_is_refused(given: dict[str, Any]) -> None:
-    """More than 16 kB of options, and a sender that is not ASCII."""
+    """More than 16 kB of options, a sender that is not ASCII, and tags that it would not keep."""
     with pytest.raises(SendError) as caught:
         asked(**given)
     assert caught.value.code == "unsupported_feature"

@@ -152,6 +152,7 @@ def test_a_large_number_stays_the_id_it_is() -> None:
         {"reply_to": ["a@s.test", "b@s.test"]},
         {"metadata": {TOKEN_KEY: "mine"}},
         {"stored_template": StoredTemplate(id="welcome"), "text": None},
+        {"stored_template": StoredTemplate(id="7")},
     ],
 )
 def test_what_mailjet_cannot_carry_is_refused(given: dict[str, Any]) -> None:

@@ -102,7 +102,9 @@ def test_a_stored_template_goes_by_number_or_alias(template_id: str, named: dict
 def _individual() -> Any:
     own = {"ada@recipient.test": {"name": "Ada"}}
     stored = StoredTemplate(id="welcome", variables={"site": "Shop"}, per_recipient=own)
-    return enveloped(a_message(**BOTH, cc="c@x.test", stored_template=stored))
+    return enveloped(
+        a_message(**BOTH, cc="c@x.test", subject="", text=None, stored_template=stored)
+    )
 
 
 def test_individual_mails_go_as_one_batch() -> None:
@@ -150,6 +152,8 @@ def test_options_are_merged_over_the_request() -> None:
         {"envelope_sender": "bounces@sender.test"},
         {"stored_template": StoredTemplate(variables={"a": "b"})},
         {"to": "zoë@recipient.test"},
+        {"stored_template": StoredTemplate(id="welcome"), "text": None},
+        {"stored_template": StoredTemplate(id="welcome"), "subject": ""},
     ],
 )
 def test_what_postmark_lacks_is_refused(asked: dict[str, Any]) -> None:

@@ -35,6 +35,11 @@ def fields(body: dict[str, Any]) -> dict[str, str]:
     return found
 
 
+def test_a_mail_has_at_most_two_megabytes() -> None:
+    """Its files among them, which preflight asks for before any row exists."""
+    assert an_adapter().capabilities.message_bytes_max == 2_000_000
+
+
 def test_the_call_goes_to_the_region_with_the_key() -> None:
     """The key has a field of its own."""
     request = an_adapter(region="nl-ams").request(enveloped(a_message()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from mailglass.adapters.sendgrid import SendGridAdapter
 from mailglass.errors import ConfigError, FailureClass, Json, SendError
 from mailglass.message import Attachment, StoredTemplate, Tracking
 from mailglass.webhook import TOKEN_KEY
-from tests.adapters.wire import Wire, a_message, body_of, enveloped
+from tests.adapters.wire import NOW, Wire, a_message, body_of, enveloped
 
 BOTH = ["ada@recipient.test", "Ben <ben@recipient.test>"]
 ID = {"X-Message-Id": "Qw3rTy"}
@@ -19,9 +19,9 @@ ID = {"X-Message-Id": "Qw3rTy"}
 
 def an_adapter(wire: Wire | None = None, **given: Any) -> SendGridAdapter:
     """Return an adapter whose provider says yes."""
-    return SendGridAdapter(
-        api_key="SG.key", transport=wire or Wire(status=202, headers=ID), **given
-    )
+    usual: dict[str, Any] = {"clock": lambda: NOW}
+    transport = wire or Wire(status=202, headers=ID)
+    return SendGridAdapter(api_key="SG.key", transport=transport, **(usual | given))
 
 
 def _body(**given: Any) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def test_legacy_templates_substitute_texts(template_id: str | None) -> None:
 
 def test_a_time_is_sent_in_unix_seconds() -> None:
     """Only where the author asks SendGrid to wait."""
-    moment = datetime(2026, 12, 1, 8, 30, tzinfo=UTC)
+    moment = NOW + timedelta(hours=72)
     assert _body(provider_send_at=moment)["send_at"] == int(moment.timestamp())
     assert "send_at" not in _body(send_at=moment)
 
@@ -140,6 +140,9 @@ def test_options_are_merged_over_the_request() -> None:
         {"tags": [f"t{n}" for n in range(11)]},
         {"stored_template": StoredTemplate(id="old", variables={"a": ["list"]})},
         {"sender": "zoë@sender.test"},
+        {"provider_send_at": NOW + timedelta(hours=73)},
+        {"headers": {"X-SG-EID": "1"}},
+        {"stored_template": StoredTemplate(own_headers={"ada@recipient.test": {"X-SG-ID": "1"}})},
     ],
 )
 def test_what_sendgrid_lacks_is_refused(asked: dict[str, Any]) -> None:

@@ -469,3 +469,39 @@ def test_options_of_the_provider_are_merged_into_the_request() -> None:
         "transactional": True,
     }
     assert body["campaign_id"] == "other"
+
+
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [
+        ("{{name}}", "{{opening_double_curly()}}name{{closing_double_curly()}}"),
+        ("{{{name}}}", "{{opening_triple_curly()}}name{{closing_triple_curly()}}"),
+        ("a{b{c:d}}", "a{b{c:d{{closing_double_curly()}}"),
+        ("{{{{", "{{opening_double_curly()}}" * 2),
+        ("}}}}}", "{{closing_triple_curly()}}{{closing_double_curly()}}"),
+        ("{name}", "{name}"),
+    ],
+)
+def test_braces_of_a_mail_without_variables_stay_what_they_are(written: str, sent: str) -> None:
+    """SparkPost reads every mail as a template, in which they would vanish with what they enclose."""
+    content = asked(text=written, html=written, subject=written, headers={"X-A": written})[
+        "content"
+    ]
+    assert (content["text"], content["html"], content["subject"]) == (sent, sent, sent)
+    assert content["headers"] == {"X-A": sent}
+
+
+def test_the_placeholders_of_a_mail_with_variables_are_its_authors() -> None:
+    """They are what the variables are for."""
+    stored = StoredTemplate(variables={"name": "Ada"})
+    assert (
+        asked(text="Hello {{name}}", stored_template=stored)["content"]["text"] == "Hello {{name}}"
+    )
+
+
+@pytest.mark.parametrize("written", ["a{b{}}", "{{}"])
+def test_braces_that_no_macro_can_write_are_refused(written: str) -> None:
+    """Before any row exists, since a macro beside one more brace would be another one."""
+    with pytest.raises(SendError) as caught:
+        asked(text=written)
+    assert caught.value.code == "unsupported_feature"

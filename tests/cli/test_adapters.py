@@ -79,11 +79,11 @@ def test_the_whole_message_travels(tmp_path: Path) -> None:
         tmp_path, "sendgrid", cc=["c@x.test"], reply_to="r@x.test", headers={"X-A": "1"},
         tags=["order"], metadata={"k": "v"}, tracking={"opens": True},
         attachments=[{"filename": "a.txt", "content": "YQ==", "content_type": "text/plain"}],
-        stored_template={"id": "d-1", "variables": {"n": 1}}, provider_send_at=1796113800,
+        stored_template={"id": "d-1", "variables": {"n": 1}}, provider_send_at=1764577800,
         provider_options={"asm": {"group_id": 4}},
     )  # fmt: skip
     body = json.loads(told.stdout)["requests"][0]["body"]
-    assert body["send_at"] == 1796113800
+    assert body["send_at"] == 1764577800
     assert body["tracking_settings"] == {"open_tracking": {"enable": True}}
     assert body["personalizations"][0]["dynamic_template_data"] == {"n": 1}
     assert {"asm", "attachments", "categories", "headers", "reply_to"} <= set(body)

@@ -122,6 +122,21 @@ def _item(*tokens: Any) -> dict[str, Any]:
 _TOKENS = "https://api.brevo.com/v3/inbound/attachments"
 
 
+def test_whom_brevo_received_a_mail_for_is_its_envelope() -> None:
+    """``Recipients`` is the RCPT TO, which a blind copy has nowhere else."""
+    item = {
+        "Uuid": ["8d79f2b1-20ae-4939-8d0b-d2517331a9e5"],
+        "To": [{"Name": None, "Address": "someone@else.test"}],
+        "Recipients": [{"Name": None, "Address": "support@reply.shop.test"}],
+        "Headers": {"From": "Ada <ada@r.test>", "To": "someone@else.test", "Subject": "Hello"},
+        "RawTextBody": "Hello",
+        "Attachments": [],
+    }
+    adapter, _ = _brevo({})
+    (found,) = read_mails(adapter, request({"items": [item]}))
+    assert found.recipients == ("support@reply.shop.test",)
+
+
 def test_a_token_stays_one_part_of_the_address() -> None:
     """Whatever it holds, the host and the path before it are the adapter's own."""
     adapter, provider = _brevo({f"{_TOKENS}/..%2F..%2F%40a": b"content"})
