@@ -38,11 +38,6 @@ class Lanes:
                 heapq.heappush(self._waiting, (RANK[job[0].stream], next(self._arrivals), job))
             self._changed.notify_all()
 
-    def has(self, stream: Stream) -> bool:
-        """Tell whether a claim of the stream waits; of the first stream, since it stands in front."""
-        with self._changed:
-            return bool(self._waiting) and self._waiting[0][0] <= RANK[stream]
-
     def take(self, *, bulk: bool) -> Job | None:
         """Wait for a claim and return it, None once closed; without ``bulk``, none of that stream."""
         with self._changed:

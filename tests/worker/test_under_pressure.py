@@ -164,6 +164,21 @@ def test_another_time_is_another_place_in_a_key(database_url: str) -> None:
         assert due == (("default", second.message_id),)
 
 
+def test_mail_behind_a_held_or_unknown_one_of_its_key_goes_on(database_url: str) -> None:
+    """Nothing waits for what an operator keeps, or for evidence that may come in days."""
+    fake = FakeAdapter()
+    fake.next(FakeMode.UNKNOWN_TIMEOUT)
+    with front_desk(database_url, fake) as mail:
+        found = [mail.deliver_later(note(ordering_key="k")) for _ in range(3)]
+        mail.outbox.hold(found[0].id, actor="zoe")
+        for one in found[1:]:
+            due, _after = mail.store.due_in_order(Stream.TRANSACTIONAL, limit=5)
+            assert due == (("default", one.message_id),)
+            mail.dispatch_due()
+        states = [mail.store.delivery("default", one.id) for one in found]
+    assert [one and one.state.value for one in states] == ["queued", "unknown", "sent"]
+
+
 def test_keys_behind_a_long_queue_of_one_are_found(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
