@@ -14,6 +14,7 @@ from uuid import UUID
 from mailglass.adapters import Adapter
 from mailglass.clock import boot_seconds
 from mailglass.delivery.call import call, same_for_all, verdict_of_refusal
+from mailglass.delivery.claiming import CLAIM_WAIT_S_MAX, claim_group, claim_one
 from mailglass.delivery.evidence import left_out
 from mailglass.delivery.gate import FREE, Gate, Pass, unknown_turn
 from mailglass.delivery.outcome import Jitter
@@ -53,8 +54,6 @@ from mailglass.preflight.suppression import erasure_key_of
 from mailglass.settings import Settings
 from mailglass.telemetry import Signal, SpanName, report, span
 
-CLAIM_WAIT_S_MAX: Final = 30.0
-"""How long a claim may wait for its turn; the lease holds that much more than the adapter needs."""
 _FRESH_S: Final = 1.0
 """How long an answer about suppressions may be old when the bytes leave."""
 
@@ -106,17 +105,13 @@ class Dispatcher:
         return attempt
 
     def claim(self, tenant_id: str, message_id: UUID) -> Claim | None:
-        """Claim one message; None when it is not due, settled or somebody else's."""
-        return self.store.claim_message(
-            tenant_id, message_id, lease_s=self.lease_s, wait_s=CLAIM_WAIT_S_MAX
-        )
+        """Claim one message; None when it is not due, settled, somebody else's or refused by the ledger."""
+        return claim_one(self.store, tenant_id, message_id, lease_s=self.lease_s)
 
     def claim_due(self, stream: Stream, *, limit: int) -> tuple[Claim, ...]:
         """Claim up to ``limit`` due messages of a stream that need no order."""
         self.switch.settle()
-        claims = self.store.claim_due(
-            stream, limit=limit, lease_s=self.lease_s, wait_s=CLAIM_WAIT_S_MAX
-        )
+        claims = claim_group(self.store, stream, limit=limit, lease_s=self.lease_s)
         return claims if self.router is None else set_out(self.router, claims)
 
     def suppressions_of(self, claims: Sequence[Claim]) -> Mapping[str, Refusals]:

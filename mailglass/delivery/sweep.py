@@ -13,6 +13,7 @@ from mailglass.deliveries import DispatchState
 from mailglass.delivery.record import REPORTED
 from mailglass.errors import MailglassError
 from mailglass.events import EventType
+from mailglass.ledger.faults import is_of_a_row
 from mailglass.ledger.outbox import OutboxStore
 from mailglass.ledger.rows import Move, Pending
 from mailglass.ledger.store import Store
@@ -181,7 +182,28 @@ class Sweeper:
             return None
 
     def _move(self, messages: Sequence[Pending], move: Move) -> Mapping[UUID, DispatchState]:
-        return self.store.move_messages(messages, move) if messages else {}
+        """Move messages, all in one statement; one whose rows the ledger refuses stays, and is reported."""
+        if not messages:
+            return {}
+        try:
+            return self.store.move_messages(messages, move)
+        except Exception as error:
+            if not is_of_a_row(error):
+                raise
+            if len(messages) > 1:
+                return {
+                    message_id: state
+                    for one in messages
+                    for message_id, state in self._move([one], move).items()
+                }
+            report(
+                Signal.MOVE_REFUSED,
+                level=logging.ERROR,
+                tenant_id=messages[0].tenant_id,
+                message_id=messages[0].id,
+                error_type=type(error).__name__,
+            )
+            return {}
 
 
 def _found(known: Mapping[UUID, str | None]) -> Move:

@@ -27,6 +27,7 @@ WRITES_MAX: Final = 3
 REPEATS_MAX: Final = 3
 """How often a statement is run again that Postgres rolled back for the sake of another one."""
 
+_OF_A_ROW: Final = (errors.DataError, errors.IntegrityError)
 ROLLED_BACK: Final = (errors.SerializationFailure, errors.DeadlockDetected)
 READ_ONLY: Final = "25006"
 
@@ -68,6 +69,20 @@ def repeatedly(run: Callable[[], _Answer]) -> _Answer:
         except ROLLED_BACK:
             continue
     return run()
+
+
+def is_of_a_row(error: Exception) -> bool:
+    """Tell whether a statement was refused for what one of its rows holds: without it the rest passes.
+
+    What is wrong with the database itself, as a right that is lacking, is no row's fault.
+    """
+    match error:
+        case EventLedgerImmutableError():
+            return error.pg_code == LEDGER_CHANGE
+        case SendError():
+            return error.type is SendErrorType.INVALID_TRANSITION
+        case _:
+            return isinstance(error, _OF_A_ROW)
 
 
 @contextmanager

@@ -252,7 +252,7 @@ class Store:
 
         Of mail with an ordering key the first of each key is there, in turns with the rest of its stream.
         """
-        rows = self.rows("due_messages", {"limit": limit})
+        rows = self.rows("due_messages", {"limit": limit, "streams": [one.value for one in Stream]})
         found: list[tuple[str, UUID]] = []
         for stream in Stream:
             rest = [(one["tenant_id"], one["id"]) for one in rows if one["stream"] == stream.value]
@@ -260,6 +260,16 @@ class Store:
             in_turns = chain.from_iterable(zip_longest(first, rest))
             found += (one for one in in_turns if one is not None)
         return tuple(found[:limit])
+
+    def due_of(self, stream: Stream, *, limit: int) -> tuple[tuple[str, UUID], ...]:
+        """Return tenant and id of due messages of a stream that need no order, longest waiting first."""
+        rows = self.rows("due_messages", {"limit": limit, "streams": [stream.value]})
+        return tuple((one["tenant_id"], one["id"]) for one in rows)
+
+    def put_off(self, tenant_id: str, message_id: UUID, *, s: float) -> bool:
+        """Let a queued message be due in so many seconds; False for one that is not queued any more."""
+        asked = {"tenant_id": tenant_id, "message_id": message_id, "s": s}
+        return bool(self.rows("put_off_message", asked))
 
     def delivery(self, tenant_id: str | None, delivery_id: UUID) -> Delivery | None:
         """Return one delivery; None for another tenant's as for one that is not there."""

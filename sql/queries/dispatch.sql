@@ -392,10 +392,10 @@ order by m.updated_at
 limit %(limit)s::integer;
 
 -- name: due_messages
--- Ids of messages without an ordering key whose time has come: all transactional ones before any
--- operational one, those before any bulk one, the longest waiting first in each. Claiming them is another step.
+-- Ids of messages without an ordering key whose time has come: all of one stream before any of the
+-- next, the longest waiting first in each. Claiming them is another step.
 select due.id, due.tenant_id, s.stream
-from unnest(array['transactional', 'operational', 'bulk']) with ordinality as s (stream, place)
+from unnest(%(streams)s::text[]) with ordinality as s (stream, place)
 cross join lateral (
     select m.id, m.tenant_id, m.run_at
     from mailglass.messages m
@@ -407,6 +407,14 @@ cross join lateral (
 ) due
 order by s.place, due.run_at, due.id
 limit %(limit)s::integer;
+
+-- name: put_off_message
+-- Lets a message that cannot be claimed be due later. No event tells of it: none can follow in its chain.
+update mailglass.messages m
+set run_at = clock_timestamp() + make_interval(secs => %(s)s::double precision),
+    updated_at = now()
+where m.tenant_id = %(tenant_id)s::text and m.id = %(message_id)s::uuid and m.state = 'queued'
+returning m.id;
 
 -- name: due_in_order
 -- Due messages of a stream that have an ordering key and are the first of it, while none of it is on its

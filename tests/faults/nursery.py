@@ -23,7 +23,7 @@ from typing import Any, Final
 import pytest
 
 from mailglass.app import Mailglass
-from mailglass.delivery import dispatch, sweep
+from mailglass.delivery import claiming, dispatch, sweep
 from mailglass.ledger.database import DatabaseChoice
 from mailglass.settings import load_settings
 from mailglass.worker import Worker, pipeline
@@ -89,7 +89,8 @@ def desk(plan: WorkerPlan) -> Mailglass:
 def short_waits(plan: WorkerPlan) -> Iterator[None]:
     """Shorten the waits that are no settings."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dispatch, "CLAIM_WAIT_S_MAX", plan.claim_wait_s)
+        for module in (claiming, dispatch):
+            patch.setattr(module, "CLAIM_WAIT_S_MAX", plan.claim_wait_s)
         patch.setattr(pipeline, "_TROUBLE_WAIT_S", 0.2)
         # The laboratory kills more often than any poison: three abandonments say nothing there.
         patch.setattr(sweep, "ABANDONED_MAX", plan.abandoned_max)

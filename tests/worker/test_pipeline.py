@@ -13,7 +13,7 @@ import pytest
 from front_desk import BULK, front_desk, note
 from mailglass import DispatchState, Mailglass, Stream
 from mailglass.adapters.fake import FakeAdapter
-from mailglass.delivery.dispatch import CLAIM_WAIT_S_MAX
+from mailglass.delivery.claiming import CLAIM_WAIT_S_MAX
 from mailglass.delivery.settling import Attempt
 from mailglass.envelope import Accepted, Envelope
 from mailglass.ledger.faults import DatabaseAwayError
