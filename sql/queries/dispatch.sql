@@ -104,7 +104,11 @@ with named as (
           select from mailglass.messages o
           where o.tenant_id = m.tenant_id and o.ordering_key = m.ordering_key
             and o.state = 'queued' and not o.held and (o.order_at, o.id) < (m.order_at, m.id)
-            and (o.expires_at is null or o.expires_at > clock_timestamp())))
+            and (o.expires_at is null or o.expires_at > clock_timestamp()))
+        -- Seen when this began, so that one which was put back meanwhile is not overtaken.
+        and not exists (
+          select from mailglass.messages o
+          where o.tenant_id = m.tenant_id and o.ordering_key = m.ordering_key and o.state = 'sending'))
     for update skip locked
 ), waiting as (
     select m.id, m.run_at, m.payload_bytes
@@ -225,16 +229,16 @@ with asked as (
     select s.tenant_id, s.id, s.seq, s.type, s.updated_at, s.updated_at, s.event_payload, s.trace_id,
            s.prior_hash, s.chain_hash
     from settled s
+), other as (
+    -- Locked, so that they are read as they are now: somebody may have moved them since this began.
+    select d.message_id, d.state
+    from mailglass.deliveries d
+    where d.message_id = any (array(select settled.message_id from settled))
+      and not exists (select from settled s where s.id = d.id)
+    for no key update of d
 ), folded as (
     select message_id, mailglass.folded_state(array_agg(state)) as state
-    from (
-        select s.message_id, s.state from settled s
-        union all
-        select d.message_id, d.state
-        from mailglass.deliveries d
-        where d.message_id = any (array(select settled.message_id from settled))
-          and not exists (select from settled s where s.id = d.id)
-    ) every_delivery
+    from (select s.message_id, s.state from settled s union all select o.message_id, o.state from other o) every_delivery
     group by message_id
 )
 update mailglass.messages m
@@ -294,16 +298,16 @@ with asked as (
     select e.tenant_id, e.id, e.seq, %(type)s::text, e.updated_at, e.updated_at, %(payload)s::jsonb, e.trace_id,
            e.prior_hash, e.chain_hash
     from ended e
+), other as (
+    -- Locked, so that they are read as they are now: somebody may have moved them since this began.
+    select d.message_id, d.state
+    from mailglass.deliveries d
+    where d.message_id = any (array(select ended.message_id from ended))
+      and not exists (select from ended e where e.id = d.id)
+    for no key update of d
 ), folded as (
     select message_id, mailglass.folded_state(array_agg(state)) as state
-    from (
-        select e.message_id, e.state from ended e
-        union all
-        select d.message_id, d.state
-        from mailglass.deliveries d
-        where d.message_id in (select ended.message_id from ended)
-          and not exists (select from ended e where e.id = d.id)
-    ) every_delivery
+    from (select e.message_id, e.state from ended e union all select o.message_id, o.state from other o) every_delivery
     group by message_id
 )
 update mailglass.messages m
@@ -366,7 +370,7 @@ from (
     limit %(limit)s::integer
 ) m
 cross join lateral (
-    select min(o.first_attempt_at) as first_attempt_at, max(o.abandoned) as abandoned,
+    select min(o.first_attempt_at) as first_attempt_at, coalesce(max(o.abandoned), 0) as abandoned,
            coalesce(bool_and(o.ended_seq > o.started_seq), false) as is_over
     from (
         select min(e.recorded_at) filter (where e.type = 'attempt_started') as first_attempt_at,
