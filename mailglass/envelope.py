@@ -65,7 +65,14 @@ class Verdict:
     retry_after_s: float | None = None
 
     def __post_init__(self) -> None:
-        """Keep what a provider says within what may be stored and shown."""
+        """Keep what a provider says within what may be stored and shown.
+
+        Raises:
+            ValueError, TypeError: an adapter made it of what is no failure class, code, id or time.
+
+        """
+        if self.failure_class is not None:
+            object.__setattr__(self, "failure_class", FailureClass(self.failure_class))
         if self.code is not None:
             plain = _UNFIT.sub("?", self.code)[:_CODE_CHARS_MAX]
             object.__setattr__(self, "code", "withheld" if "@" in plain else plain)

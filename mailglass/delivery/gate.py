@@ -269,7 +269,7 @@ class Gate:
         stale = [
             ref
             for ref in sorted(adapter_refs)
-            if ref not in self._known or now - self._known[ref].read_at > _PACE_KEPT_S
+            if (known := self._known.get(ref)) is None or now - known.read_at > _PACE_KEPT_S
         ]
         if not stale:
             return

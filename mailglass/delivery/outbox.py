@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -95,12 +95,13 @@ class Outbox:
     def settle(self, delivery_id: UUID, *, was_sent: bool, actor: str) -> None:
         """Say what became of an unknown message: the provider has it, or it does not.
 
-        All its recipients that are unknown are settled alike.
+        All its recipients that are unknown are settled alike, whatever the others wait for.
         """
         found = self._found(delivery_id)
         state = DispatchState.SENT if was_sent else DispatchState.FAILED
         about = _actor(actor) | {"was_sent": was_sent}
         move = _by_hand(DispatchState.UNKNOWN, state, EventType.RECONCILED, about)
+        move = replace(move, whatever_else=True)
         if not self.store.move_messages([Pending(id=found.message_id)], move):
             raise not_in_a_state_for_it(found)
 

@@ -65,7 +65,8 @@ def settle(
     What could only be tried again after its time is over has failed now; a wrong configuration may be
     mended at any moment, so there it is tried within what is left, and expires.
     """
-    state, event = _step(verdict.failure_class, attempt, settings)
+    counts = counts_as_attempt((verdict,))
+    state, event = _step(verdict.failure_class, is_last=counts and attempt >= settings.attempts_max)
     wait_s = 0.0
     if state is DispatchState.QUEUED:
         wait_s = max(
@@ -123,13 +124,11 @@ def counts_as_attempt(verdicts: tuple[Verdict, ...]) -> bool:
     )
 
 
-def _step(
-    failure: FailureClass | None, attempt: int, settings: Settings
-) -> tuple[DispatchState, EventType]:
+def _step(failure: FailureClass | None, *, is_last: bool) -> tuple[DispatchState, EventType]:
     match failure:
         case None:
             return DispatchState.SENT, EventType.DISPATCHED
-        case FailureClass.NOT_SENT if attempt >= settings.attempts_max:
+        case FailureClass.NOT_SENT if is_last:
             return DispatchState.FAILED, EventType.FAILED
         case FailureClass.NOT_SENT | FailureClass.CONFIGURATION:
             return DispatchState.QUEUED, EventType.ATTEMPT_FAILED

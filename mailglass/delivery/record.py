@@ -35,6 +35,7 @@ REPORTED: Final = Move(
     payload={"by": "provider_report"},
     code="reported",
     when_reported=True,
+    whatever_else=True,
 )
 """The step that settles an unknown: who reports on a mail has accepted it."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 from mailglass.clock import boot_seconds
@@ -16,6 +17,9 @@ from mailglass.errors import FailureClass, Json, MailglassError
 from mailglass.ledger.rows import Claim
 from mailglass.settings import Settings
 from mailglass.telemetry import Signal, report
+
+_WAIT_S_MAX: Final = 366 * 24 * 3600.0
+"""A mail that a check puts off for longer is looked at again after a year."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +62,9 @@ def row_of(attempt: Attempt, settings: Settings, jitter: Jitter) -> dict[str, Js
         "tenant_id": claim.tenant_id,
         "token": claim.token,
         "provider": attempt.provider,
-        "retry_in_s": max(
-            attempt.due_at - boot_seconds(), *(one.retry_in_s for one in settled), 0.0
+        "retry_in_s": min(
+            max(attempt.due_at - boot_seconds(), *(one.retry_in_s for one in settled), 0.0),
+            _WAIT_S_MAX,
         ),
         "counts": not attempt.goes_on and counts_as_attempt(attempt.verdicts),
         "verdicts": [about(one, choice, attempt.provider, attempt.next_ref) for one in settled],

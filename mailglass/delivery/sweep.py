@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
@@ -170,23 +170,26 @@ class Sweeper:
         unknown = [each.id for each in everyone if each.state is DispatchState.UNKNOWN]
         try:
             return adapter.find(one.tenant_id, one.id, unknown)
-        except MailglassError as error:
+        except Exception as error:  # noqa: BLE001 - an adapter's bug must hold up no other mail
             report(
                 Signal.SEARCH_FAILED,
                 level=logging.WARNING,
                 tenant_id=one.tenant_id,
                 message_id=one.id,
                 provider=adapter.name,
-                error_type=f"{type(error).__name__}.{error.type.value}",
+                error_type=_named(error),
             )
             return None
 
     def _move(self, messages: Sequence[Pending], move: Move) -> Mapping[UUID, DispatchState]:
-        """Move messages, all in one statement; one whose rows the ledger refuses stays, and is reported."""
+        """Move messages, all in one statement; one whose rows the ledger refuses stays, and is reported.
+
+        So does one that somebody's open transaction holds: to wait for it would hold up all mail.
+        """
         if not messages:
             return {}
         try:
-            return self.store.move_messages(messages, move)
+            return self.store.move_messages(messages, replace(move, skips_locked=True))
         except Exception as error:
             if not is_of_a_row(error):
                 raise
@@ -204,6 +207,11 @@ class Sweeper:
                 error_type=type(error).__name__,
             )
             return {}
+
+
+def _named(error: Exception) -> str:
+    name = type(error).__name__
+    return f"{name}.{error.type.value}" if isinstance(error, MailglassError) else name
 
 
 def _found(known: Mapping[UUID, str | None]) -> Move:

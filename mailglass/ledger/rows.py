@@ -104,7 +104,8 @@ class Move:
 
     ``when_…`` are conditions that must hold when it is taken: the message's time or its lease is
     over, or the provider has reported on the delivery. ``found`` moves only the deliveries that it
-    names, and keeps the provider's ids of them.
+    names, and keeps the provider's ids of them. ``whatever_else`` moves a delivery though others of its
+    message are elsewhere; ``skips_locked`` passes over what somebody's transaction holds.
     """
 
     from_state: DispatchState
@@ -116,6 +117,8 @@ class Move:
     when_expired: bool = False
     when_lease_over: bool = False
     when_reported: bool = False
+    whatever_else: bool = False
+    skips_locked: bool = False
     found: Mapping[UUID, str | None] | None = None
 
 

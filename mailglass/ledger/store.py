@@ -207,6 +207,8 @@ class Store:
                 "when_expired": move.when_expired,
                 "when_lease_over": move.when_lease_over,
                 "when_reported": move.when_reported,
+                "whatever_else": move.whatever_else,
+                "skips_locked": move.skips_locked,
                 "found": _found(move.found),
             },
         )

@@ -260,16 +260,24 @@ returning m.id, m.state;
 -- back, given up, or settled by what a provider reported. Each must still be in the state, under the
 -- token, that the caller saw, and where asked its lease or its time must be over now. The deliveries
 -- that are in that state move, the others stay, and the message's own state is folded from all of
--- them: it comes back with the id of each message of which a delivery was moved.
+-- them: it comes back with the id of each message of which a delivery was moved. Where asked, the message
+-- may be in another state because of its other deliveries, or is passed over while somebody holds its row.
 with asked as (
     select a.id, a.token
     from jsonb_to_recordset(%(messages)s::jsonb) as a (id uuid, token bigint)
+), unlocked as (
+    select m.id
+    from mailglass.messages m
+    join asked on asked.id = m.id
+    where %(skips_locked)s::boolean
+    for update of m skip locked
 ), held as (
     select m.id, m.trace_id
     from mailglass.messages m
     join asked on asked.id = m.id
     where (%(tenant_id)s::text is null or m.tenant_id = %(tenant_id)s::text)
-      and (m.state = %(from_state)s::text or %(when_reported)s::boolean)
+      and (not %(skips_locked)s::boolean or m.id in (select u.id from unlocked u))
+      and (m.state = %(from_state)s::text or %(whatever_else)s::boolean)
       and (asked.token is null or m.token = asked.token)
       and (not %(when_expired)s::boolean or m.expires_at <= clock_timestamp())
       and (not %(when_lease_over)s::boolean or m.lease_until <= clock_timestamp())

@@ -115,7 +115,10 @@ with old as (
                then %(auth_expires_after_s)s::double precision else %(expires_after_s)s::double precision end),
            o.on_unknown, o.ordering_key,
            coalesce(%(adapter_ref)s::text, o.adapter_ref),
-           case when %(adapter_ref)s::text is not null or o.state = 'unknown_final' then 'fixed' else 'free' end,
+           -- What may have been accepted by one adapter goes by no other, whatever became of other recipients.
+           case when %(adapter_ref)s::text is not null
+               or exists (select from wanted w where w.state in ('unknown', 'unknown_final'))
+               then 'fixed' else 'free' end,
            o.id, o.trace_id
     from old o
     where exists (select from wanted)

@@ -252,7 +252,7 @@ class ModelStore:
     def _may_move(self, one: ModelMessage, asked: Pending, move: Move) -> bool:
         now = self.world.now
         return (
-            (one.state is move.from_state or move.when_reported)
+            (one.state is move.from_state or move.whatever_else)
             and (asked.token is None or asked.token == one.token)
             and (not move.when_expired or one.expires_at <= now)
             and (not move.when_lease_over or one.lease_until <= now)
