@@ -1,6 +1,7 @@
 """MailerSend: the email API, and webhooks whose body is signed.
 
-https://developers.mailersend.com/api/v1/email.html and
+https://developers.mailersend.com/api/v1/email.html,
+https://developers.mailersend.com/api/v1/features.html and
 https://developers.mailersend.com/api/v1/webhooks.html#security.
 """
 
@@ -10,7 +11,6 @@ import hmac
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import timedelta
 from enum import StrEnum, unique
 from types import MappingProxyType
@@ -31,7 +31,7 @@ from mailglass.adapters.api import (
 )
 from mailglass.adapters.features import people
 from mailglass.adapters.http import Request, Response, Transport, checked_base_url
-from mailglass.adapters.mailersend_events import PING, PROVIDER, events_of
+from mailglass.adapters.mailersend_events import OWN_TAG, PING, PROVIDER, events_of
 from mailglass.adapters.options import merged
 from mailglass.adapters.signatures import check_hmac_hex
 from mailglass.address import Address
@@ -41,7 +41,6 @@ from mailglass.errors import FailureClass
 from mailglass.failures import Signal
 from mailglass.message import Attachment, Message, StoredTemplate
 from mailglass.webhook import (
-    TOKEN_KEY,
     ProviderEvent,
     WebhookRequest,
     mapping,
@@ -50,7 +49,6 @@ from mailglass.webhook import (
     sequence,
     text,
     texts,
-    token_in,
 )
 
 _SIGNATURE: Final = "Signature"
@@ -61,7 +59,6 @@ _BULK_MIN: Final = 2
 _TAGS_MAX: Final = 5
 _AHEAD_MAX: Final = timedelta(hours=72)
 _NOT_IN_NAMES: Final = frozenset(",;")
-_OWN_TAG: Final = f"{TOKEN_KEY}-"
 _NUMBER: Final = re.compile(r"#(MS[0-9]{3,6})\b")
 _NUMBERS: Final = MappingProxyType(
     {
@@ -139,7 +136,7 @@ class MailerSendAdapter(ApiAdapter):
             (is_stored and bool(message.text or message.html), "bodies beside a stored template"),
             (len(message.tags) > tags_max, f"more than {tags_max} tags beside our own"),
             (
-                any(tag.startswith(_OWN_TAG) for tag in message.tags),
+                any(tag.startswith(OWN_TAG) for tag in message.tags),
                 "a tag that is ours by its name",
             ),
             (
@@ -164,7 +161,7 @@ class MailerSendAdapter(ApiAdapter):
             return self._call("email", merged(mail | _people(whom, whom.to, stored), options))
         mails = [merged(mail | _people(whom, (one,), stored), options) for one in whom.to]
         for one, its in zip(whom.to, mails, strict=True):
-            its["tags"] = [*sequence(its.get("tags")), f"{_OWN_TAG}{token_for(envelope, one)}"]
+            its["tags"] = [*sequence(its.get("tags")), f"{OWN_TAG}{token_for(envelope, one)}"]
         return self._call("bulk-email", mails)
 
     def _is_bulk(self, message: Message) -> bool:
@@ -225,8 +222,7 @@ class MailerSendAdapter(ApiAdapter):
 
     def events(self, request: WebhookRequest) -> tuple[ProviderEvent, ...]:
         """Return the one event of the request; a test of the address has none."""
-        found = events_of(parse_json(request.body, provider=PROVIDER))
-        return tuple(map(_known_by_tag, found))
+        return events_of(parse_json(request.body, provider=PROVIDER))
 
 
 def _is_ping(request: WebhookRequest, given: str) -> bool:
@@ -242,18 +238,6 @@ def _numbers(answer: dict[str, Any]) -> Iterator[str]:
     fields = mapping(answer.get("errors")).values()
     for said in (*texts(answer.get("message")), *(one for field in fields for one in texts(field))):
         yield from _NUMBER.findall(said)
-
-
-def _known_by_tag(event: ProviderEvent) -> ProviderEvent:
-    """Return an event with our own id, which comes back as a tag, apart from the author's tags."""
-    own = [tag for tag in event.tags if tag.startswith(_OWN_TAG)]
-    if not own:
-        return event
-    return replace(
-        event,
-        tags=tuple(tag for tag in event.tags if tag not in own),
-        delivery_token=token_in({TOKEN_KEY: own[0].removeprefix(_OWN_TAG)}),
-    )
 
 
 def _refused(found: dict[str, Any]) -> dict[str, str]:
@@ -305,6 +289,7 @@ def _headers(message: Message) -> dict[str, Any]:
 def _people(
     whom: Addressed, to: tuple[Address, ...], stored: StoredTemplate | None
 ) -> dict[str, Any]:
+    """Return the recipients, and their variables: without any MailerSend compiles no template."""
     has_variables = stored is not None and bool(stored.variables or stored.per_recipient)
     return present(
         to=[email_and_name(one) for one in to],

@@ -5,22 +5,27 @@ https://developers.mailersend.com/api/v1/webhooks.html.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Final
 
 from mailglass.events import EventType, RejectReason
 from mailglass.webhook import (
+    TOKEN_KEY,
     ProviderEvent,
     event_id_from,
     from_iso,
     mapping,
     text,
     texts,
+    token_in,
     url_hash,
 )
 
 PROVIDER: Final = "mailersend"
 PING: Final = "webhook.test"
+OWN_TAG: Final = f"{TOKEN_KEY}-"
+"""Before the id of a delivery: a mail of a batch has this tag, since MailerSend returns no id of it."""
 _EVENTS: Final = MappingProxyType(
     {
         "sent": EventType.SENT,
@@ -81,8 +86,8 @@ def events_of(parsed: Any) -> tuple[ProviderEvent, ...]:
         return ()
     activity = mapping(record.get("data"))
     if "email" in activity:
-        return (_first_version(activity, kind),)
-    return (_second_version(record, activity, kind),)
+        return (_known_by_tag(_first_version(activity, kind)),)
+    return (_known_by_tag(_second_version(record, activity, kind)),)
 
 
 def _first_version(activity: dict[str, Any], kind: str) -> ProviderEvent:
@@ -113,6 +118,18 @@ def _second_version(record: dict[str, Any], activity: dict[str, Any], kind: str)
         mta_response=text(meta.get("bounce_code")),
         tags=texts(activity.get("tags")),
         detail=meta,
+    )
+
+
+def _known_by_tag(event: ProviderEvent) -> ProviderEvent:
+    """Return an event with our own id, which comes back as a tag, apart from the author's tags."""
+    own = [tag for tag in event.tags if tag.startswith(OWN_TAG)]
+    if not own:
+        return event
+    return replace(
+        event,
+        tags=tuple(tag for tag in event.tags if tag not in own),
+        delivery_token=token_in({TOKEN_KEY: own[0].removeprefix(OWN_TAG)}),
     )
 
 

@@ -1,12 +1,14 @@
 """Unisender Go, and UniOne, which is the same: the email API, and webhooks with a digest in the body.
 
-https://godocs.unisender.ru/web-api-ref and https://docs.unione.io/en/web-api-ref.
+https://godocs.unisender.ru/web-api-ref, https://docs.unione.io/en/web-api-ref and
+https://docs.unione.io/en/simple-template-engine.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
 from datetime import UTC
 from typing import Any, ClassVar, Final
 
@@ -52,6 +54,14 @@ _CONFUSING: Final = re.compile(r"[,;@<>\\\"]")
 _PLAIN: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
 _WORD_CHARS_MAX: Final = 63
 """Of an encoded word without its frame; with it there may be 75 characters (RFC 2047 §2)."""
+_ENGINE: Final = "template_engine"
+_FILLING: Final = frozenset({_ENGINE, "template_id", "global_substitutions", "recipients"})
+"""With one of these fields among the provider's options the placeholders are the author's."""
+_BRACES: Final = "{{"
+_PLACEHOLDER: Final = re.compile(
+    r"\{\{[A-Za-z][A-Za-z0-9_-]*(?:[|?](?:(?!\{\{).)*?)?\}\}", re.DOTALL
+)
+"""A variable by itself, with a default, and with the text of a condition; the innermost of several."""
 _FAILED: Final = {
     "invalid": FailureClass.PERMANENT,
     "permanent_unavailable": FailureClass.SUPPRESSED,
@@ -67,7 +77,10 @@ class UnisenderGoAdapter(ApiAdapter):
 
     It is ``https://go1.unisender.ru/ru/transactional/api/v1`` or ``go2``, and for UniOne
     ``https://us1.unione.io/en/transactional/api/v1`` or ``eu1``. Webhooks are signed with the API
-    key; give ``webhooks.keys`` the old and the new one while it is replaced.
+    key; give ``webhooks.keys`` the old and the new one while it is replaced. Every mail is read as
+    a template: the engine is turned off for double braces of a mail without variables. This it
+    allows only to mail that is not tracked, of an account that may leave out the link for
+    unsubscribing. ``template_engine`` among the provider's options chooses the engine instead.
     """
 
     PROVIDER: ClassVar[str] = PROVIDER
@@ -98,18 +111,23 @@ class UnisenderGoAdapter(ApiAdapter):
         self._base_url = checked_base_url(base_url, key="unisender_go_base_url")
 
     def lacking(self, message: Message) -> str | None:
-        """Name what cannot stand beside mails that each go to one recipient alone."""
+        """Name what mails of one recipient each cannot have, and words that a template would lose."""
         if any(name.lower() in {"to", "cc"} for name, _ in message.headers):
             return "a field of the name To or Cc"
         stored = message.stored_template
         if stored is not None and stored.is_individual and (message.cc or message.bcc):
             return "a Cc or Bcc recipient beside variables of each recipient"
+        is_read = _is_finished(message) and not _is_untracked(message)
+        if is_read and any(map(_PLACEHOLDER.search, _written(message))):
+            return "double braces in a tracked mail, which its template engine would replace"
         return None
 
     def request(self, envelope: Envelope) -> Request:
         """Return the call of ``email/send``: everyone is a recipient, whom two fields name apart."""
         message, whom = self._thawed(envelope)
         body = _content(message, whom) | {"recipients": _recipients(envelope, message, whom)}
+        if _is_finished(message) and _is_untracked(message) and _has_braces(message):
+            body[_ENGINE] = "none"
         return json_request(
             f"{self._base_url}/email/send.json",
             {"X-API-KEY": self._api_key.reveal()},
@@ -191,6 +209,31 @@ def _failure(word: Any) -> FailureClass:
     return (
         _FAILED.get(word, FailureClass.UNKNOWN) if isinstance(word, str) else FailureClass.UNKNOWN
     )
+
+
+def _is_finished(message: Message) -> bool:
+    """Tell whether nobody wants anything filled in."""
+    stored = message.stored_template
+    is_template = stored is not None and (stored.id is not None or stored.fills)
+    return not is_template and _FILLING.isdisjoint(message.provider_options)
+
+
+def _is_untracked(message: Message) -> bool:
+    """Tell whether both switches are off in the request: the account's setting may be on."""
+    switches = {"track_read": message.tracking.opens, "track_links": message.tracking.clicks}
+    options = message.provider_options
+    return all(options.get(name, is_on) == 0 for name, is_on in switches.items())
+
+
+def _has_braces(message: Message) -> bool:
+    return any(_BRACES in shown for shown in _written(message))
+
+
+def _written(message: Message) -> Iterator[str]:
+    """Yield what Unisender Go reads as templates."""
+    yield from (message.subject, message.text or "", message.html or "", message.sender.name)
+    yield from (value for _, value in message.headers)
+    yield from (one.name for one in (*message.to, *message.cc))
 
 
 def _content(message: Message, whom: Addressed) -> dict[str, Any]:

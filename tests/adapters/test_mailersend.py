@@ -101,6 +101,15 @@ def test_variables_are_given_for_each_to_recipient() -> None:
     assert body["personalization"] == [{"email": "ada@r.test", "data": {"site": "Shop"}}]
 
 
+@pytest.mark.parametrize("stored", [None, StoredTemplate(per_recipient={})])
+def test_braces_of_a_finished_mail_are_no_placeholders(stored: StoredTemplate | None) -> None:
+    """MailerSend reads a mail as a template only when variables are given, even if they are none."""
+    written = "Write {{ name }} and {% if %}"
+    body = asked(text=written, html=written, subject=written, stored_template=stored)
+    assert (body["text"], body["html"], body["subject"]) == (written, written, written)
+    assert {"personalization", "variables"}.isdisjoint(body)
+
+
 def test_mails_of_their_own_are_a_bulk_call() -> None:
     """MailerSend returns the id of the batch alone."""
     message = a_message(to=["ada@r.test", "bob@r.test"], stored_template=EACH)

@@ -170,6 +170,66 @@ def test_options_of_the_provider_are_merged_into_the_message() -> None:
 @pytest.mark.parametrize(
     "given",
     [
+        {"text": "Write {{name}}"},
+        {"html": "<p>Write {{ name }}</p>"},
+        {"subject": "Write {{name|you}}"},
+        {"headers": {"X-A": "{{name}}"}},
+        {"sender": '"{{name}}" <shop@sender.test>'},
+        {"to": '"{{name}}" <ada@r.test>'},
+        {"text": "{{name}}", "stored_template": StoredTemplate(own_metadata={"ada@r.test": {}})},
+        {
+            "text": "{{name}}",
+            "tracking": Tracking(opens=True, clicks=True),
+            "provider_options": {"track_read": 0, "track_links": 0},
+        },
+    ],
+)
+def test_braces_of_a_finished_mail_are_no_placeholders(given: dict[str, Any]) -> None:
+    """Unisender Go reads every mail as a template unless it is told not to."""
+    assert asked(**({"to": "ada@r.test"} | given))["template_engine"] == "none"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"text": "a{b{c:d}}"},
+        {"text": "Dear {{name}}", "stored_template": StoredTemplate(variables={"name": "Ada"})},
+        {"text": None, "stored_template": StoredTemplate(id="t-1")},
+        {"text": "{{name}}", "provider_options": {"global_substitutions": {"name": "Ada"}}},
+        {"text": "{{", "tracking": Tracking(opens=True)},
+    ],
+)
+def test_the_engine_stays_where_there_are_no_braces_or_they_are_the_authors(
+    given: dict[str, Any],
+) -> None:
+    """Without it there are no variables, and no tracking."""
+    assert "template_engine" not in asked(**given)
+
+
+def test_an_engine_that_the_author_names_is_the_authors() -> None:
+    """What the braces mean to it is known to nobody else."""
+    options = {"template_engine": "velocity"}
+    message = a_message(
+        text="{{name}}", provider_options=options, tracking=Tracking(opens=True, clicks=None)
+    )
+    an_adapter().check(message)
+    assert asked(text="{{name}}", provider_options=options)["template_engine"] == "velocity"
+
+
+@pytest.mark.parametrize(
+    "tracking", [Tracking(opens=True), Tracking(clicks=True), Tracking(opens=None)]
+)
+@pytest.mark.parametrize("written", ["{{name}}", "{{name|you}}", "{{has-orders?{{order_1}}}}"])
+def test_placeholders_in_a_tracked_mail_are_refused(tracking: Tracking, written: str) -> None:
+    """Before any row exists: they would vanish, since only untracked mail goes without the engine."""
+    with pytest.raises(SendError) as caught:
+        an_adapter().check(a_message(text=written, tracking=tracking))
+    assert caught.value.code == "unsupported_feature"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
         {"stored_template": OWN, "cc": "cy@r.test"},
         {"stored_template": OWN, "bcc": "cy@r.test"},
         {"reply_to": ["a@s.test", "b@s.test"]},
