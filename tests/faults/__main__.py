@@ -88,8 +88,9 @@ def main() -> int:
                 found = score.findings
                 totals.update(
                     rounds=1, kills=score.kills, zombies=score.freezes, crashes=score.crashes,
-                    cuts=score.cuts, abandoned=score.abandoned, deliveries=found.deliveries, lost=found.lost,
-                    doubled=found.doubled, parked=found.parked, breaches=len(found.breaches),
+                    cuts=score.cuts, reports=score.reports, abandoned=score.abandoned,
+                    deliveries=found.deliveries, lost=found.lost, doubled=found.doubled, parked=found.parked,
+                    breaches=len(found.breaches),
                 )  # fmt: skip
                 number += 1
     finally:

@@ -9,15 +9,18 @@ import signal
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 from psycopg import sql
 
+from mailglass import EventType, Report
 from mailglass.app import Mailglass
 from mailglass.ledger.embedded import EmbeddedServer
 from mailglass.ledger.migrations import migrate
@@ -33,6 +36,8 @@ BACKLOG: Final = 60
 FEED_MAX: Final = 12
 """Messages queued between two actions, so that actions come often."""
 CANCEL: Final = 0.1
+REPORTS_MAX: Final = 8
+"""Reports that come at the same moment."""
 KILLS_MIN: Final = 3
 GRACE_S: Final = 30.0
 _WAITING: Final = "select count(*) from mailglass.messages where state in ('queued', 'sending')"
@@ -43,6 +48,8 @@ _UNSETTLED: Final = """
     from mailglass.messages where state in ('queued', 'sending', 'unknown')"""
 _ABANDONED: Final = """
     select count(*) from mailglass.events where type = 'outcome_unknown' and payload ->> 'by' = 'sweep'"""
+_UNKNOWN: Final = f"""
+    select id::text from mailglass.deliveries where state = 'unknown' order by id desc limit {REPORTS_MAX}"""
 _NEWEST: Final = """
     select id::text from mailglass.deliveries where state = 'queued' order by id desc limit 1"""
 
@@ -61,6 +68,8 @@ class Scenario:
     """Seconds between crashes of Postgres."""
     cut: float = 0.0
     """The chance that two sessions of workers are ended from outside."""
+    report: float = 0.0
+    """The chance that the sink reports on what nobody here knows, on all of it at the same moment."""
     workers: int = 3
     is_honest: bool = True
     """False for a sink that does not honour the keys which its adapter promises."""
@@ -79,6 +88,7 @@ SCENARIOS: Final = {
             freeze=0.3,
             crash_s=3.0,
             cut=0.1,
+            report=0.3,
         ),
         Scenario(
             name="park",
@@ -86,6 +96,7 @@ SCENARIOS: Final = {
             on_unknown=OnUnknown.PARK,
             freeze=0.2,
             crash_s=6.0,
+            report=0.3,
             parked_max=1.0,
         ),
         Scenario(
@@ -118,6 +129,7 @@ class Score:
     freezes: int = 0
     crashes: int = 0
     cuts: int = 0
+    reports: int = 0
     asked_again: int = 0
     abandoned: int = 0
     """Attempts that ended with nobody left to tell, as the ledger knows them."""
@@ -128,7 +140,7 @@ class Score:
         found = self.findings
         return (
             f"{self.scenario} seed={self.seed} {elapsed_s:.0f}s kills={self.kills} "
-            f"zombies={self.freezes} crashes={self.crashes} cuts={self.cuts} "
+            f"zombies={self.freezes} crashes={self.crashes} cuts={self.cuts} reports={self.reports} "
             f"abandoned={self.abandoned} deliveries={found.deliveries} lost={found.lost} "
             f"doubled={found.doubled} parked={found.parked} breaches={len(found.breaches)}"
         )
@@ -252,6 +264,7 @@ class Round:
         message = Message(
             sender="Shop <orders@shop.example>",
             to=f"{key}@mail.example",
+            cc=[f"{key}@copy.example"][: len(key) % 2],
             subject="Your order",
             text=key,
             on_unknown=self.scenario.on_unknown,
@@ -290,6 +303,8 @@ class Round:
             self._cut()
         if self.dice.random() < CANCEL:
             self._cancel(mail)
+        if self.dice.random() < self.scenario.report:
+            self._report(mail)
 
     def _cut(self) -> None:
         with psycopg.connect(self.url, autocommit=True) as connection:
@@ -309,6 +324,17 @@ class Round:
                 mail.outbox.cancel(row[0], actor="laboratory")
         except psycopg.OperationalError:
             return
+
+    def _report(self, mail: Mailglass) -> None:
+        """Record at the same moment what the sink has of the mail whose end is unknown."""
+        try:
+            with psycopg.connect(self.url, autocommit=True, connect_timeout=2) as connection:
+                unknown = [row[0] for row in connection.execute(_UNKNOWN)]
+        except psycopg.OperationalError:
+            return
+        shown = ask(self.plan.sink, {"verb": "find", "ids": unknown}, timeout_s=10.0)["ids"]
+        with ThreadPoolExecutor(REPORTS_MAX) as threads:
+            self.score.reports += sum(threads.map(lambda one: _record(mail, one), shown))
 
     def _thaw(self, *, everyone: bool) -> None:
         now = time.monotonic()
@@ -385,3 +411,18 @@ class Round:
         self.score.findings = found
         if found.parked > self.scenario.parked_max * max(1, found.deliveries):
             found.breaches.append(f"parked: {found.parked} of {found.deliveries}")
+
+
+def _record(mail: Mailglass, delivery_id: str) -> bool:
+    """Record that a mail was delivered; False where the database was away, or knew it."""
+    told = Report(
+        delivery_id=UUID(delivery_id),
+        provider="sink",
+        type=EventType.DELIVERED,
+        key=delivery_id,
+        occurred_at=datetime.now(UTC),
+    )
+    try:
+        return mail.record(told) is not None
+    except psycopg.OperationalError:
+        return False
