@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import ssl
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,6 +27,7 @@ from mailglass.errors import (
     SignatureError,
 )
 from mailglass.failures import Signal, class_of
+from mailglass.forks import ProcessLock
 from mailglass.webhook import HeaderMap, parse_json
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class HttpTransport:
         self._connections_max = connections_max
         self._idle_s_max = idle_s_max
         self._ssl_context = ssl_context
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
         self._client: CountingClient | None = None
 
     def __call__(self, request: Request) -> Response:

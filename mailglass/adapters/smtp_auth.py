@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,6 +13,7 @@ from mailglass.adapters.smtp_connection import not_sent
 from mailglass.clock import Clock
 from mailglass.errors import ConfigError, ConfigErrorType, MailglassError, SendError
 from mailglass.failures import Signal
+from mailglass.forks import ProcessLock
 
 RENEW_BEFORE: Final = timedelta(seconds=60)
 """A token that expires sooner than this is renewed before it is used."""
@@ -49,8 +48,7 @@ class TokenCache:
         self._source = source
         self._clock = clock
         self._token: AccessToken | None = None
-        self._lock = threading.Lock()
-        self._pid = os.getpid()
+        self._lock = ProcessLock()
 
     def current(self) -> AccessToken:
         """Return a token that is good for another minute at least, as far as is known.
@@ -60,7 +58,7 @@ class TokenCache:
             ConfigError: ``invalid`` when what the source returned is no token.
 
         """
-        with self._guard():
+        with self._lock:
             if self._token is None or self._is_ending(self._token):
                 self._token = self._ask()
             return self._token
@@ -70,16 +68,10 @@ class TokenCache:
 
         Threads that were rejected with the same token share one question to the source.
         """
-        with self._guard():
+        with self._lock:
             if self._token is None or self._token.value == rejected.value:
                 self._token = self._ask()
             return self._token
-
-    def _guard(self) -> threading.Lock:
-        if self._pid != os.getpid():
-            # A thread of the parent may have held the lock at the fork; nobody here will free it.
-            self._lock, self._pid = threading.Lock(), os.getpid()
-        return self._lock
 
     def _is_ending(self, token: AccessToken) -> bool:
         return token.expires_at is not None and token.expires_at <= self._clock() + RENEW_BEFORE

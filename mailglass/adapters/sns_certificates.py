@@ -6,12 +6,12 @@ a bound each made-up name would be a request of ours to the provider.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
 from mailglass.errors import FailureClass, SendError, SendErrorType
+from mailglass.forks import ProcessLock
 from mailglass.webhook import WebhookRequest
 
 CERTIFICATES_MAX: Final = 16
@@ -30,7 +30,7 @@ class Certificates:
     fetch: Callable[[str], bytes] = field(repr=False)
     _kept: dict[str, bytes] = field(default_factory=dict, repr=False)
     _fetched: list[tuple[float, str | None]] = field(default_factory=list, repr=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _lock: ProcessLock = field(default_factory=ProcessLock, repr=False)
 
     def pem(self, url: str, request: WebhookRequest) -> bytes:
         """Return what lies at an address that was checked.

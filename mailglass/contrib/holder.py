@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import atexit
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from mailglass.app import Mailglass
+from mailglass.forks import ProcessLock
 
 
 class Holder:
@@ -19,7 +19,7 @@ class Holder:
 
     def __init__(self, make: Callable[[], Mailglass]) -> None:
         self._make = make
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
         self._held: Mailglass | None = None
 
     def get(self) -> Mailglass:

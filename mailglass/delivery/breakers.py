@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum, unique
@@ -11,6 +10,7 @@ from typing import Final, Self, TypeAlias
 
 from mailglass.clock import boot_seconds
 from mailglass.errors import Json
+from mailglass.forks import ProcessLock
 from mailglass.ledger.breakers import BreakerChange, BreakerState, BreakerStore
 from mailglass.ledger.faults import DatabaseAwayError
 from mailglass.ledger.store import Store
@@ -130,7 +130,7 @@ class Breakers:
 
     breakers: BreakerStore
     limits: Breaker | None
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _lock: ProcessLock = field(default_factory=ProcessLock)
     _known: Mapping[Key, _Known] = field(default_factory=dict)
     _tallies: dict[Key, _Tally] = field(default_factory=dict)
     _read_at: float = float("-inf")
@@ -144,7 +144,8 @@ class Breakers:
     def admit(self, tenant_id: str, adapter_ref: str, *, lease_s: float | None) -> Admission:
         """Tell whether a mail may go by an adapter; who gets the probe has it for ``lease_s``.
 
-        With no lease it is only asked whether there is any hope, and no probe is taken.
+        A probe that never told its end is given up after ``wait_s_max`` at the latest, as one that
+        failed. With no lease it is only asked whether there is any hope, and no probe is taken.
         """
         found = self._found(tenant_id, adapter_ref)
         if found is None or found.state is BreakerState.CLOSED:
@@ -154,9 +155,10 @@ class Breakers:
             # Whoever waits for a probe is let through when it ends, long before its lease does.
             is_open = found.state is BreakerState.OPEN
             return Admission(is_admitted=False, wait_s=left_s if is_open else found.wait_s)
-        if lease_s is None:
+        if lease_s is None or self.limits is None:
             return _FREE
-        if self._begin_probe(tenant_id, adapter_ref, lease_s=lease_s):
+        probe_s = min(lease_s, self.limits.wait_s_max)
+        if self._begin_probe(tenant_id, adapter_ref, lease_s=probe_s):
             return Admission(is_admitted=True, is_probe=True)
         self._read_at = float("-inf")
         return Admission(is_admitted=False, wait_s=found.wait_s)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +15,7 @@ from mailglass.clock import boot_seconds
 from mailglass.delivery.redis_pacing import pacing_of
 from mailglass.envelope import Verdict
 from mailglass.errors import FailureClass
+from mailglass.forks import ProcessLock
 from mailglass.ledger.faults import DatabaseAwayError
 from mailglass.ledger.pacing import Pace, PacingStore
 from mailglass.ledger.rows import Claim
@@ -104,7 +104,7 @@ class Gate:
     sleep: Callable[[float], None] = time.sleep
     days: SpentDays = field(default_factory=lambda: SpentDays(limits=()))
     _known: dict[str, _Known] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _lock: ProcessLock = field(default_factory=ProcessLock)
     _tidied: deque[float] = field(default_factory=lambda: deque([float("-inf")], maxlen=1))
     """When idle counts were dropped last."""
     _took_s: deque[float] = field(default_factory=lambda: deque(maxlen=_ANSWERS_KEPT))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+from mailglass.forks import ProcessLock
 from mailglass.ledger.pacing import Pace, PacingStore
 from mailglass.ledger.store import Store
 from mailglass.pacing.buckets import Ask, Bucket, Granted, LimitState, Request
@@ -29,7 +29,7 @@ class _Place:
 
     away_until: float = 0.0
     settles_until: float = 0.0
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    lock: ProcessLock = field(default_factory=ProcessLock)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from mailglass.errors import ConfigError
+from mailglass.forks import ProcessLock, renew_in_children
 from mailglass.ledger.faults import DatabaseAwayError
 from mailglass.ledger.pool import Pool
 from mailglass.ledger.sql import query
@@ -26,7 +27,12 @@ class Doorbell:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
+        self.renew()
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """Forget what was rung; a ring that is due comes from a thread, which a child does not have."""
         self._rung_at = float("-inf")
         self._is_due = False
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,6 +11,7 @@ from typing import Final
 from psycopg.rows import DictRow
 
 from mailglass.errors import ConfigError, ConfigErrorType
+from mailglass.forks import ProcessLock
 from mailglass.ledger.faults import DatabaseAwayError
 from mailglass.ledger.store import Store
 from mailglass.message import Stream
@@ -141,7 +141,7 @@ class SendingSwitch:
     """
 
     features: FeatureStore | None = None
-    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _lock: ProcessLock = field(default_factory=ProcessLock, init=False)
     _stops: tuple[FeatureRule, ...] = field(default=(), init=False)
     _read_at: float = field(default=float("-inf"), init=False)
     _settled_at: float = field(default=float("-inf"), init=False)

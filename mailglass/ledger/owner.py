@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import threading
 from collections.abc import Mapping
 from typing import Final
 
 import psycopg
 from psycopg.rows import DictRow
 
+from mailglass.forks import ProcessLock, renew_in_children
 from mailglass.ledger.faults import repeatedly, translated
-from mailglass.ledger.pool import Connection, Pool
+from mailglass.ledger.pool import Connection, Pool, is_cut
 
 _KEY_BITS: Final = 63
 
@@ -27,23 +26,31 @@ class OwnerSession:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._lock = threading.Lock()
-        self._process_id = os.getpid()
+        self._lock = ProcessLock()
         self._connection: Connection | None = None
         self._key: int | None = None
         self._inherited: list[Connection] = []
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """Leave the connection to the parent; it is kept, so that nobody closes it."""
+        if self._connection is not None:
+            self._inherited.append(self._connection)
+            self._connection = None
 
     def rows(self, statement: bytes, parameters: Mapping[str, object]) -> list[DictRow]:
         """Run a statement with ``owner_key`` among its parameters, one at a time.
 
         The answer comes in binary: as text, the payloads in it would take twice the memory.
 
+        A session that was cut while nothing was asked, as by a restart, is replaced before: once a
+        claim was sent, nobody could tell whether it took place.
+
         Raises:
-            psycopg.OperationalError: the database cannot be reached, or the session was cut; the next
-                call opens another one.
+            psycopg.OperationalError: the database cannot be reached, or the session was cut meanwhile;
+                the next call opens another one.
 
         """
-        self._leave_to_the_parent()
         with self._lock, translated():
             connection = self._opened()
             try:
@@ -60,20 +67,11 @@ class OwnerSession:
         """End the session; what it claimed and has not settled counts as abandoned from now on."""
         with self._lock:
             connection, self._connection = self._connection, None
-        if connection is not None and self._process_id == os.getpid():
+        if connection is not None:
             connection.close()
 
-    def _leave_to_the_parent(self) -> None:
-        """Begin anew in a forked child; the parent's connection is kept, so that nobody closes it."""
-        if self._process_id != os.getpid():
-            if self._connection is not None:
-                self._inherited.append(self._connection)
-            self._lock = threading.Lock()
-            self._connection = None
-            self._process_id = os.getpid()
-
     def _opened(self) -> Connection:
-        if self._connection is None or self._connection.closed:
+        if self._connection is None or is_cut(self._connection):
             connection = self._pool.direct()
             self._key = _locked_key(connection)
             self._connection = connection

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import threading
+import select
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final, TypeAlias
@@ -14,6 +13,7 @@ from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from mailglass.errors import ConfigError, ConfigErrorType
+from mailglass.forks import ProcessLock, renew_in_children
 from mailglass.ledger.faults import translated
 
 Connection: TypeAlias = psycopg.Connection[DictRow]
@@ -25,10 +25,8 @@ _KEEPALIVE: Final = {
     "tcp_user_timeout": 30_000,
 }
 """Seconds, and milliseconds for the last: a dead host's session ends within about 30 s."""
-
-
-_FORKING: Final = threading.Lock()
-"""Held by the first thread of a forked child that makes the child's own pool."""
+_LAST_WORDS_MS: Final = (0, 20, 20)
+"""How long one look at an idle connection waits: a server says why it goes just before it hangs up."""
 
 
 class Pool:
@@ -52,6 +50,8 @@ class Pool:
         self._role = role
         self._connections_max = connections_max
         self._connect_timeout_s = connect_timeout_s
+        self._lock = ProcessLock()
+        self._pool: ConnectionPool[Connection] | None = None
         self._inherited: list[ConnectionPool[Connection]] = []
         self._is_closed = False
         timeout_ms = int(statement_timeout_s * 1000)
@@ -62,22 +62,25 @@ class Pool:
             f"-c idle_in_transaction_session_timeout={timeout_ms} -c synchronous_commit=on",
             **_KEEPALIVE,
         }
-        self._begin()
+        renew_in_children(self)
 
-    def _begin(self) -> None:
-        self._lock = threading.Lock()
-        self._is_open = False
-        self._pool: ConnectionPool[Connection] = ConnectionPool(
+    def renew(self) -> None:
+        """Leave the connections to the parent; they are kept, so that nobody closes them."""
+        if self._pool is not None:
+            self._inherited.append(self._pool)
+            self._pool = None
+
+    def _made(self) -> ConnectionPool[Connection]:
+        return ConnectionPool(
             self._database_url,
             kwargs={"autocommit": True, "row_factory": dict_row, **self._session},
             configure=self._configure,
             min_size=0,
             max_size=self._connections_max,
             timeout=self._connect_timeout_s,
-            open=False,
+            open=True,
             name="mailglass",
         )
-        self._process_id = os.getpid()  # last: from here on other threads use what is above
 
     def _configure(self, connection: Connection) -> None:
         if self._role is not None:
@@ -107,24 +110,19 @@ class Pool:
     def connection(self) -> Iterator[Connection]:
         """Lend a connection; errors about our own rules arrive as ours.
 
+        One that was cut while it lay idle, as by a restart, is replaced before.
+
         Raises:
             psycopg.OperationalError: the database cannot be reached, or all connections stay busy.
             ConfigError: ``conflicting``, when the pool was closed.
 
         """
         self._refuse_when_closed()
-        if self._process_id != os.getpid():
-            with _FORKING:
-                if self._process_id != os.getpid():
-                    self._inherited.append(self._pool)  # kept, so that nobody closes the parent's
-                    self._begin()
-        if not self._is_open:
-            self._open()
+        pool = self._pool or self._opened()
         # Not the pool's own block, which ends by a commit: each statement is one already.
-        pool = self._pool
         with translated():
             try:
-                connection = pool.getconn()
+                connection = self._whole(pool)
             except PoolTimeout:
                 self._reach()
                 raise
@@ -133,12 +131,20 @@ class Pool:
             finally:
                 pool.putconn(connection)
 
-    def _open(self) -> None:
+    def _opened(self) -> ConnectionPool[Connection]:
         with self._lock:
-            if not self._is_open:
+            if self._pool is None:
                 self._reach()
-                self._pool.open()
-                self._is_open = True
+                self._pool = self._made()
+            return self._pool
+
+    def _whole(self, pool: ConnectionPool[Connection]) -> Connection:
+        for _ in range(self._connections_max):
+            connection = pool.getconn()
+            if not is_cut(connection):
+                return connection
+            pool.putconn(connection)  # which makes another one in its place
+        return pool.getconn()
 
     def _refuse_when_closed(self) -> None:
         if self._is_closed:
@@ -155,5 +161,25 @@ class Pool:
     def close(self) -> None:
         """Close every connection of this process; the pool cannot be used afterwards."""
         self._is_closed = True
-        if self._process_id == os.getpid():
-            self._pool.close()
+        with self._lock:  # it may be about to be opened
+            if self._pool is not None:
+                self._pool.close()
+
+
+def is_cut(connection: Connection) -> bool:
+    """Tell whether a connection was cut while nothing was asked on it; the server is not asked.
+
+    What an idle connection has to read is its end, or news of a setting, which is taken in.
+    """
+    if connection.closed:
+        return True
+    heard = select.poll()
+    heard.register(connection.fileno(), select.POLLIN)
+    try:
+        for wait_ms in _LAST_WORDS_MS:
+            if not heard.poll(wait_ms):
+                break
+            connection.pgconn.consume_input()
+    except psycopg.OperationalError:
+        return True
+    return connection.closed

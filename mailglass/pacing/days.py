@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
@@ -10,6 +9,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from mailglass.clock import Clock, system_clock
+from mailglass.forks import ProcessLock
 from mailglass.pacing.buckets import Ask
 from mailglass.pacing.vocabulary import Limit, Limits
 
@@ -37,7 +37,7 @@ class SpentDays:
     limits: Limits
     clock: Clock = system_clock
     _known: dict[tuple[str, str], _Spent] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _lock: ProcessLock = field(default_factory=ProcessLock)
 
     def note(self, asks: Sequence[Ask], blocker: str | None, *, wait_s: float, now: float) -> None:
         """Hear that a limit put a mail off; a limit that waits for midnight is used up for today.

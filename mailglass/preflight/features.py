@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from mailglass.forks import ProcessLock
 from mailglass.message import Stream
 
 WHOLE: Final = 10_000
@@ -121,7 +121,7 @@ class Features:
 
     read: Callable[[], Sequence[Rule]]
     tenant: Callable[[], str]
-    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _lock: ProcessLock = field(default_factory=ProcessLock, init=False)
     _rules: Sequence[Rule] = field(default=(), init=False)
     _read_at: float = field(default=float("-inf"), init=False)
 

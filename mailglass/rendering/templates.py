@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,6 +32,7 @@ from mailglass.errors import (
     TemplateError,
     TemplateErrorType,
 )
+from mailglass.forks import ProcessLock
 from mailglass.rendering import markdown, mjml
 from mailglass.rendering.compiling.compiled import (
     Compiled,
@@ -81,7 +81,7 @@ class Templates:
         self._engine = engine
         self._compiled: dict[str, Compiled] = {}
         self._texts: dict[str, bool] = {}
-        self._compiling = threading.Lock()
+        self._compiling = ProcessLock()
         self._environment = Environment(
             loader=ChoiceLoader(
                 [FileSystemLoader([str(folder) for folder in folders]), component_loader()]

@@ -23,7 +23,7 @@ from mailglass import (
     Stream,
     tenant,
 )
-from mailglass.adapters.fake import FakeAdapter, FakeMode
+from mailglass.adapters.fake import FakeAdapter, FakeMode, SimulatedCrash
 from mailglass.delivery.breakers import Admission, CallEnd
 from mailglass.delivery.routing import end_of_call
 from mailglass.envelope import Accepted, Envelope, Verdict
@@ -252,6 +252,21 @@ def test_a_probe_whose_sender_died_is_given_up(database_url: str) -> None:
         _drain(mail)
         assert _sent(fake) == 2
         assert _states(mail) == {("default", "main"): BreakerState.CLOSED}
+
+
+def test_a_killed_probe_holds_the_breaker_no_longer_than_a_failed_one(database_url: str) -> None:
+    """However long a mail to many may take: the promise is ``wait_s_max``."""
+    fake = FakeAdapter()
+    with routed(database_url, {"main": fake}, breaker=QUICK) as mail:
+        _opened(mail, fake)
+        _wait_over(database_url, mail)
+        fake.next(FakeMode.CRASH_BEFORE_SEND)
+        with pytest.raises(SimulatedCrash):
+            mail.deliver(note(to=[f"u{number}@mail.example" for number in range(50)]))
+        (status,) = mail.outbox.breakers()
+    assert status.state is BreakerState.HALF_OPEN
+    assert status.retry_in_s is not None
+    assert status.retry_in_s <= QUICK.wait_s_max
 
 
 def test_bulk_behind_an_open_breaker_drains_when_it_closes(database_url: str) -> None:

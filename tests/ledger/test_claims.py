@@ -12,6 +12,7 @@ from mailglass import DispatchState, Stream
 from mailglass.adapters.fake import FakeAdapter
 from mailglass.envelope import Accepted, Envelope, Verdict
 from mailglass.errors import FailureClass
+from routed import sql
 
 HELD = 20_000
 BATCH = 100
@@ -80,3 +81,16 @@ def test_a_timeout_in_a_batch_repeats_no_mail_of_it(database_url: str) -> None:
     assert len(adapter.sent) == BATCH
     assert states.count(DispatchState.SENT) == BATCH - 1
     assert states.count(DispatchState.UNKNOWN) == 1
+
+
+def test_deliver_gets_over_a_session_that_was_cut_while_nothing_was_asked(
+    database_url: str,
+) -> None:
+    """Postgres was restarted overnight: it can be reached again, and the mail leaves."""
+    with front_desk(database_url) as mail:
+        mail.deliver(note())
+        cut = sql(database_url, "select pg_terminate_backend(l.pid, 5000) from pg_locks l"
+            " where l.locktype = 'advisory' and l.database ="
+            " (select oid from pg_database where datname = current_database())")  # fmt: skip
+        assert cut == [(True,)]
+        assert mail.deliver(note()).state is DispatchState.SENT

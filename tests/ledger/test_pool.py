@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import psycopg
 import pytest
+from psycopg.rows import dict_row
 
 from front_desk import front_desk, note
 from mailglass.errors import ConfigError
+from mailglass.ledger.pool import is_cut
 from mailglass.ledger.store import Store
 
 
@@ -100,3 +103,31 @@ def test_closing_twice_is_no_error(database_url: str) -> None:
     store.close()
     with pytest.raises(ConfigError, match="closed"):
         _backend(store)
+
+
+def test_an_idle_connection_is_cut_by_its_end_and_not_by_news(database_url: str) -> None:
+    """To leave a living session would tell everybody that the process lives no more."""
+    with (
+        psycopg.connect(database_url, autocommit=True, row_factory=dict_row) as idle,
+        psycopg.connect(database_url, autocommit=True) as other,
+    ):
+        assert not is_cut(idle)
+        idle.execute("listen news")
+        other.execute("notify news")
+        assert not is_cut(idle)
+        other.execute("select pg_terminate_backend(%s, 5000)", [idle.info.backend_pid])
+        assert is_cut(idle)
+        assert is_cut(idle)
+
+
+def test_connections_that_were_cut_while_idle_are_replaced(database_url: str) -> None:
+    """Postgres was restarted a moment ago: whoever comes next has nothing to repeat."""
+    with Store(database_url, connections_max=3) as store:
+        with ExitStack() as held:
+            before = {held.enter_context(store.connection()).info.backend_pid for _ in range(3)}
+        with psycopg.connect(database_url, autocommit=True) as other:
+            for pid in before:
+                other.execute("select pg_terminate_backend(%s, 5000)", [pid])
+        for _ in range(3):
+            with store.connection() as connection:
+                assert connection.execute("select 1 as one").fetchone() == {"one": 1}

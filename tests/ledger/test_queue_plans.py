@@ -100,11 +100,14 @@ def test_a_claim_does_not_read_what_is_scheduled_for_later(
     assert _read(connection, "claim_messages", _claim(50)) <= 2 * 10  # found, and taken
 
 
+_DUE: dict[str, object] = {"limit": 50, "streams": ["transactional", "operational", "bulk"]}
+
+
 @pytest.mark.parametrize("name", ["due_messages", "expired_messages"])
 def test_a_sweep_does_not_read_what_is_not_due(connection: psycopg.Connection, name: str) -> None:
     """Nor does it read mail whose time is not over."""
     _fill(connection, 5_000, in_s=3600.0)
-    assert _read(connection, name, {"limit": 50}) == 0
+    assert _read(connection, name, _DUE) == 0
 
 
 _IN_ORDER: dict[str, dict[str, object]] = {
@@ -127,7 +130,7 @@ def test_what_is_next_of_a_key_is_found_without_reading_the_queue(
 
 
 @pytest.mark.parametrize(
-    ("name", "parameters"), [("claim_messages", _claim(50)), ("due_messages", {"limit": 50})]
+    ("name", "parameters"), [("claim_messages", _claim(50)), ("due_messages", _DUE)]
 )
 def test_mail_in_order_is_no_part_of_the_queue_without_one(
     connection: psycopg.Connection, name: str, parameters: dict[str, object]

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "mailglass"
 
 FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "clock", "ids", "limits"}),
+    frozenset({"errors", "clock", "forks", "ids", "limits"}),
     frozenset({"headers", "events", "telemetry", "failures", "tokens"}),
     frozenset({"address", "timeline", "pacing"}),
     frozenset({"message", "settings", "tenancy"}),

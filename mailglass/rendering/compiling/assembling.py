@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import re
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import CodeType
@@ -13,6 +12,7 @@ from typing import Any, Final
 from jinja2 import BaseLoader, Environment, Template, nodes
 from markupsafe import Markup
 
+from mailglass.forks import ProcessLock
 from mailglass.rendering.compiling.constructs import constructs
 from mailglass.rendering.compiling.macros import Library
 from mailglass.rendering.compiling.sources import Source
@@ -175,7 +175,7 @@ class _Trees(BaseLoader):
     ) -> None:
         self._trees = dict(trees)
         self._codes: dict[str, CodeType] = {}
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
         self._filenames = filenames
         self._files = files
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import re
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum, unique
@@ -18,6 +17,7 @@ from functools import cache, lru_cache
 from typing import Any, Final
 
 from mailglass.errors import ConfigError, ConfigErrorType
+from mailglass.forks import ProcessLock
 from mailglass.rendering.compiling.scanning import Tag, scan
 
 MARK: Final = "data-mg-n"
@@ -25,7 +25,7 @@ SELECTORS_KEPT_MAX: Final = 4096
 _NUMBERED: Final = re.compile(rf' {MARK}="(\d+)"(?: [^\s=>"]+="[^"]*")*? style="([^"]*)"')
 _NUMBERS: Final = re.compile(r"mg(\d+)\s*:")
 _PREMAILER_PSEUDO: Final = re.compile(r":first-child|:last-child|:nth-child\([^()]*\)")
-_ONE_AT_A_TIME: Final = threading.Lock()
+_ONE_AT_A_TIME: Final = ProcessLock()
 """cssutils keeps its parser and its log in globals."""
 
 
