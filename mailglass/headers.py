@@ -1,8 +1,9 @@
-"""Checks on every string that ends up in a header: no control character, no forged name."""
+"""Checks on what an author sets: no control character or forged name in a header, no row refused for it."""
 
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Final
 
 from mailglass import limits
@@ -17,6 +18,10 @@ _BIDI: Final = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _SUSPECT: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\u202a-\u202e\u2066-\u2069]"
 )
+
+_NUL_IN_JSON: Final = r"\u0000"
+_HALF_IN_JSON: Final = re.compile(r"\\ud[89ab]..(?!\\ud[c-f])|(?<!\\ud[89ab]..)\\ud[c-f]")
+"""Half of a surrogate pair as JSON in ASCII writes it: a high one alone, or a low one alone."""
 
 _NAME: Final = re.compile("[!-9;-~]{1,76}")
 _RESERVED_NAMES: Final = frozenset(
@@ -82,6 +87,35 @@ def check_text(what: str, value: str, *, chars_max: int) -> None:
     if _SURROGATES.search(value):
         raise refuse(f"{what} holds half of a surrogate pair", code="surrogate")
     raise refuse(f"{what} holds a bidirectional control character", code="bidi_control")
+
+
+def check_json(what: str, shown: str) -> None:
+    """Refuse JSON, in ASCII, with a character that Postgres stores in no ``jsonb``.
+
+    Raises:
+        SendError: ``serialization_failed`` with code ``nul_in_json`` or ``surrogate``.
+
+    """
+    if r"\u" not in shown:
+        return
+    escapes = shown.replace(r"\\", " ")  # what follows a backslash of the text is no escape
+    if _NUL_IN_JSON in escapes:
+        raise refuse(f"{what} hold a NUL character", code="nul_in_json")
+    if _HALF_IN_JSON.search(escapes):
+        raise refuse(f"{what} hold half of a surrogate pair", code="surrogate")
+
+
+def check_moment(what: str, value: datetime) -> None:
+    """Refuse a moment that is in UTC outside the years 1 to 9999: it is stored, and never read again.
+
+    Raises:
+        SendError: ``serialization_failed`` with code ``year_out_of_range``.
+
+    """
+    try:
+        value.astimezone(UTC)
+    except OverflowError:
+        raise refuse(f"{what} is not in the years 1 to 9999", code="year_out_of_range") from None
 
 
 def check_header(name: str, value: str) -> None:

@@ -18,6 +18,8 @@ from mailglass.headers import (
     check_content_type,
     check_filename,
     check_header,
+    check_json,
+    check_moment,
     check_text,
     check_token,
     refuse,
@@ -365,10 +367,13 @@ def _check_kinds(message: Message) -> None:
 
 
 def _moment(name: str, value: datetime | None) -> datetime | None:
-    if value is not None and not isinstance(value, datetime):
+    if value is None:
+        return None
+    if not isinstance(value, datetime):
         raise _wrong_kind(name, "a datetime")
-    if value is not None and value.tzinfo is None:
+    if value.tzinfo is None:
         raise refuse(f"{name} has no time zone", code="naive_datetime")
+    check_moment(name, value)
     return value
 
 
@@ -380,6 +385,7 @@ def _json_mapping(name: str, value: Mapping[str, Json]) -> Mapping[str, Json]:
         raise refuse(f"the {name} are no JSON", code="not_json") from None
     if len(shown) > PROVIDER_BYTES_MAX:
         raise refuse(f"the {name} are larger than 256 KiB", code="provider_json_too_large")
+    check_json(f"the {name}", shown)
     return MappingProxyType(json.loads(shown))
 
 
@@ -441,6 +447,8 @@ def _check_labels(message: Message) -> None:
         len(json.dumps(dict(message.metadata)).encode()) > limits.METADATA_BYTES_MAX
     ):
         raise refuse("the metadata is larger than 8 KiB", code="metadata_too_large")
+    if message.locale is not None:
+        check_text("locale", message.locale, chars_max=limits.TAG_CHARS_MAX)
     for name in ("idempotency_key", "ordering_key"):
         value = getattr(message, name)
         if value is not None:

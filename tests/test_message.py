@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -13,6 +13,8 @@ from mailglass.errors import Json, SendErrorType
 from mailglass.message import StoredTemplate, Tracking
 
 BYTES = Attachment(filename="a.bin", content=b"x")
+PAST_ALL_YEARS = datetime.max.replace(tzinfo=timezone(timedelta(hours=-5)))
+"""It is in the year 10000 in UTC, which Postgres stores and Python cannot hold."""
 
 
 @pytest.mark.parametrize(
@@ -37,7 +39,16 @@ BYTES = Attachment(filename="a.bin", content=b"x")
         ({"expires_at": datetime(2026, 1, 1)}, "naive_datetime"),  # noqa: DTZ001 - the point
         ({"send_at": datetime(2026, 1, 1)}, "naive_datetime"),  # noqa: DTZ001 - the point
         ({"provider_send_at": datetime(2026, 1, 1)}, "naive_datetime"),  # noqa: DTZ001 - the point
+        ({"expires_at": PAST_ALL_YEARS}, "year_out_of_range"),
+        ({"send_at": PAST_ALL_YEARS}, "year_out_of_range"),
+        ({"send_at": datetime.min.replace(tzinfo=timezone(timedelta(hours=1)))}, "year_out_of_range"),
+        ({"provider_send_at": PAST_ALL_YEARS}, "year_out_of_range"),
         ({"provider_options": {"a": {1}}}, "not_json"),
+        ({"provider_options": {"a": [{"b": "\x00"}]}}, "nul_in_json"),
+        ({"provider_options": {"\udc00": 1}}, "surrogate"),
+        ({"locale": "en\x00"}, "control_character"),
+        ({"locale": "\ud83d"}, "surrogate"),
+        ({"locale": "x" * 129}, "too_long"),
     ],
 )  # fmt: skip
 def test_what_is_no_mail_is_refused(changes: dict[str, object], code: str) -> None:
@@ -152,6 +163,13 @@ def test_variables_cannot_be_changed_afterwards() -> None:
         ({"id": "t", "variables": {"a": object()}}, "not_json"),
         ({"id": "t", "variables": {"a": float("nan")}}, "not_json"),
         ({"id": "t", "variables": {"a": "x" * 300_000}}, "provider_json_too_large"),
+        ({"id": "t", "variables": {"a": r"\x" "\x00"}}, "nul_in_json"),
+        ({"id": "t", "variables": {"a": "\ud83d"}}, "surrogate"),
+        ({"id": "t", "variables": {"a": "\ud83d\\\ude00"}}, "surrogate"),
+        ({"id": "t", "variables": {"a": "\U0001f600\ude00"}}, "surrogate"),
+        ({"per_recipient": {"zoe@mail.example": {"a": "\x00"}}}, "nul_in_json"),
+        ({"own_metadata": {"zoe@mail.example": {"a": "\ud83d"}}}, "surrogate"),
+        ({"own_headers": {"zoe@mail.example": {"a": "\x00"}}}, "nul_in_json"),
     ],
 )
 def test_a_template_that_cannot_be_stored_is_refused(wrong: dict[str, Any], code: str) -> None:

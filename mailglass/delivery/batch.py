@@ -32,14 +32,15 @@ class Item:
     """One mail of a batch on its way: what it became so far, or the error that refused it.
 
     A mail that a suppression refused has an error, and a delivery that records it. What it was before
-    is let go at each step, so that a large batch does not fill the memory. ``is_new`` tells that this
-    batch put it into the queue.
+    is let go at each step, so that a large batch does not fill the memory. ``is_checked`` tells that
+    preflight was asked, ``is_new`` that this batch put it into the queue.
     """
 
     message: Message | None = None
     frozen: Frozen | None = None
     error: MailglassError | None = None
     delivery: Delivery | None = None
+    is_checked: bool = False
     is_new: bool = False
 
 
@@ -83,9 +84,11 @@ class Batches:
 
     Each statement is a transaction of its own: what was queued before an error, or beside it, stays
     queued. Use it in a ``with`` block, at whose end each item that is new has its first delivery.
+    ``keys`` are the idempotency keys of what was added.
     """
 
     def __init__(self, store: Store) -> None:
+        self.keys: set[str] = set()
         self._store = store
         self._part: list[Item] = []
         self._part_bytes = 0
@@ -116,7 +119,10 @@ class Batches:
 
         """
         self._part.append(item)
-        self._part_bytes += 0 if item.frozen is None else item.frozen.payload_bytes
+        if item.frozen is not None:
+            self._part_bytes += item.frozen.payload_bytes
+            if item.frozen.idempotency_key is not None:
+                self.keys.add(item.frozen.idempotency_key)
         if len(self._part) >= STATEMENT_MAX or self._part_bytes >= _STATEMENT_BYTES_MAX:
             part, self._part, self._part_bytes = self._part, [], 0
             self._write(part)

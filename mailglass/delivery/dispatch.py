@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -50,9 +49,10 @@ from mailglass.ledger.store import Store
 from mailglass.ledger.suppressions import Suppressions
 from mailglass.message import Stream
 from mailglass.preflight import Check, Context, Phase, run
+from mailglass.preflight.own_checks import refusal_of_bug
 from mailglass.preflight.suppression import erasure_key_of
 from mailglass.settings import Settings
-from mailglass.telemetry import Signal, SpanName, report, span
+from mailglass.telemetry import SpanName, span
 
 _FRESH_S: Final = 1.0
 """How long an answer about suppressions may be old when the bytes leave."""
@@ -302,20 +302,7 @@ class Dispatcher:
         except MailglassError as error:
             return error
         except Exception as error:  # noqa: BLE001 - a check's bug must not hold the claim until its lease ends
-            name = type(error).__name__
-            report(
-                Signal.CHECK_RAISED,
-                level=logging.ERROR,
-                tenant_id=claim.tenant_id,
-                message_id=claim.message_id,
-                error_type=name,
-            )
-            return SendError(
-                f"a check of preflight raised {name}; nothing has left",
-                type=SendErrorType.PREFLIGHT_REJECTED,
-                failure_class=FailureClass.NOT_SENT,
-                code=name,
-            )
+            return refusal_of_bug(error, tenant_id=claim.tenant_id, message_id=claim.message_id)
         return None
 
     def _context(self, claim: Claim, suppressions: Refusals | None) -> Context:

@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from uuid import UUID
 
 from mailglass.adapters import Adapter
@@ -20,7 +21,8 @@ from mailglass.errors import MailglassError, SendError, SendErrorType, Suppresse
 from mailglass.headers import refuse
 from mailglass.ledger.store import Store
 from mailglass.message import Message, Stream
-from mailglass.preflight import Check, Context, Phase, run
+from mailglass.preflight import Check, Context, Phase
+from mailglass.preflight.own_checks import run_guarded
 from mailglass.preflight.rate_limit import takes_tokens
 from mailglass.preflight.standard import CHECKS
 from mailglass.preflight.suppression import erasure_key_of
@@ -167,7 +169,10 @@ class Intake:
     def _queue_part(
         self, tenant_id: str, items: Sequence[Item], batches: Batches
     ) -> list[tuple[Item, Message]]:
-        """Check, freeze and add a part; return those that may turn out to be there already."""
+        """Check, freeze and add a part; return those that may turn out to be there already.
+
+        A repetition of a mail that is there, or was added before it, is not checked again.
+        """
         ready = [
             (item, _without_address_in_key(item.message))
             for item in items
@@ -186,16 +191,37 @@ class Intake:
             ),
         )
         new = [(item, message) for item, message in ready if message.idempotency_key not in known]
-        for item, message in new:
-            self._check_item(tenant_id, item, message, context)
+        self._check_part(tenant_id, new, context, batches)
         for item, message in new:
             item.message = None
+            if message.idempotency_key in batches.keys:
+                continue
+            if not item.is_checked:  # the first one of its key was refused
+                self._check_item(tenant_id, item, message, context)
             self._freeze_item(tenant_id, item, message)
             if item.frozen is not None:
                 batches.add(item)
         return [(item, message) for item, message in ready if message.idempotency_key is not None]
 
+    def _check_part(
+        self,
+        tenant_id: str,
+        new: Sequence[tuple[Item, Message]],
+        context: Context,
+        batches: Batches,
+    ) -> None:
+        """Check a part, all of it before any is frozen; of mails with one key the first alone."""
+        seen: set[str] = set()
+        for item, message in new:
+            key = message.idempotency_key
+            if key in seen or key in batches.keys:
+                continue
+            self._check_item(tenant_id, item, message, context)
+            if key is not None:
+                seen.add(key)
+
     def _check_item(self, tenant_id: str, item: Item, message: Message, context: Context) -> None:
+        item.is_checked = True
         try:
             self._check(message, context)
         except MailglassError as error:
@@ -223,15 +249,12 @@ class Intake:
             item.delivery = self.store.delivery(tenant_id, known.delivery_id)
 
     def _check(self, message: Message, context: Context) -> None:
-        if message.expires_at is not None and message.expires_at <= self.clock():
-            raise SendError(
-                "the mail's expires_at is over, so it is not queued", type=SendErrorType.EXPIRED
-            )
+        _refuse_what_expires(message, self.clock())
         adapter = self.adapter_named(self.adapter_ref)
         self.redirect.of_message(message)
         _refuse_what_cannot_be_carried(message, adapter)
         adapter.check(message)
-        run(self.checks, message, context)
+        run_guarded(self.checks, message, context)
 
     def _frozen(self, tenant_id: str, message: Message, *, refused_as: str | None = None) -> Frozen:
         def frozen(sent: Message, finishing: Finishing) -> Frozen:
@@ -292,6 +315,21 @@ def _mismatch(delivery_id: UUID | None) -> SendError:
         code="idempotency_mismatch",
         delivery_id=delivery_id,
     )
+
+
+def _refuse_what_expires(message: Message, now: datetime) -> None:
+    if message.expires_at is None:  # it counts from when the mail is due
+        return
+    if message.expires_at <= now:
+        raise SendError(
+            "the mail's expires_at is over, so it is not queued", type=SendErrorType.EXPIRED
+        )
+    if message.send_at is not None and message.expires_at <= message.send_at:
+        raise SendError(
+            "the mail expires before it is due, so it is not queued",
+            type=SendErrorType.EXPIRED,
+            code="expires_first",
+        )
 
 
 def _refuse_what_cannot_be_carried(message: Message, adapter: Adapter) -> None:

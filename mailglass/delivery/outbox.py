@@ -20,7 +20,7 @@ from mailglass.delivery.again import (
 from mailglass.delivery.freeze import expires_after_s
 from mailglass.errors import Json, SendError, SendErrorType
 from mailglass.events import EventType
-from mailglass.headers import refuse
+from mailglass.headers import check_moment, refuse
 from mailglass.ids import new_id
 from mailglass.ledger.breakers import BreakerStatus, BreakerStep, BreakerStore
 from mailglass.ledger.outbox import Again, Alteration, Altered, OutboxStore, Resend, Waiting
@@ -70,11 +70,14 @@ class Outbox:
 
         Raises:
             SendError: ``invalid_transition`` with code ``expires_first`` when the message would have
-                expired by then.
+                expired by then; ``serialization_failed`` for a time that is none (``naive_time``,
+                ``year_out_of_range``).
 
         """
         if at.tzinfo is None or (expires_at is not None and expires_at.tzinfo is None):
             raise refuse("a time to leave and an expiry need a zone", code="naive_time")
+        check_moment("a time to leave", at)
+        check_moment("an expiry", expires_at or at)
         about = _actor(actor)
         if expires_at is not None:
             about["expires_at"] = expires_at.isoformat()

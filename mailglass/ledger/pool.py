@@ -59,7 +59,9 @@ class Pool:
             "application_name": "mailglass",
             "connect_timeout": max(2, int(connect_timeout_s)),
             "options": f"-c statement_timeout={timeout_ms} -c lock_timeout={timeout_ms} "
-            f"-c idle_in_transaction_session_timeout={timeout_ms} -c synchronous_commit=on",
+            f"-c idle_in_transaction_session_timeout={timeout_ms} -c synchronous_commit=on "
+            # Times are written and read the same wherever the server stands, up to the last of 9999.
+            "-c timezone=UTC",
             **_KEEPALIVE,
         }
         renew_in_children(self)

@@ -34,8 +34,9 @@ from mailglass import (
 )
 from mailglass.adapters.fake import FakeAdapter
 from mailglass.delivery import batch
-from mailglass.errors import BatchFailedType, SendErrorType
+from mailglass.errors import BatchFailedType, Json, SendErrorType
 from mailglass.ledger.store import Store
+from mailglass.message import StoredTemplate
 
 
 def _gone(value: str) -> Suppression:
@@ -250,6 +251,20 @@ def test_a_bug_in_one_mailable_loses_no_other(database_url: str, tmp_path: Path)
         assert isinstance(refused.error.__cause__, KeyError)
         assert refused.id == UUID(int=0)
     assert count(database_url, "messages") == 2
+
+
+@pytest.mark.parametrize(
+    "kept", ["\U0001f600" * 2, r"\u0000", r"\\ud83d", "\x01\n\ufffe", "\ud83d\ude00"]
+)
+def test_what_a_message_may_hold_can_be_stored(database_url: str, kept: str) -> None:
+    """Also what only looks like the escape of a character that cannot: the rest is refused before."""
+    values: dict[str, Json] = {kept: [kept]}
+    mails = [
+        note(stored_template=StoredTemplate(id="t", variables=values)),
+        note(provider_options=values),
+    ]
+    with front_desk(database_url, FakeAdapter()) as mail:
+        assert _states(mail.deliver_many(mails)) == ["queued"] * 2
 
 
 def test_a_suppressed_mail_of_a_batch_is_the_delivery_that_records_it(database_url: str) -> None:

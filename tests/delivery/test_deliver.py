@@ -168,7 +168,7 @@ def test_a_provider_that_asks_to_wait_is_waited_for(database_url: str) -> None:
 
 
 def test_a_check_with_a_bug_holds_no_mail(database_url: str) -> None:
-    """At dispatch it is tried again, since nothing has left; at intake the bug is the caller's."""
+    """At dispatch it is tried again, since nothing has left."""
     said: list[str] = []
 
     def clumsy(_message: object, context: Context) -> None:
@@ -412,6 +412,36 @@ def test_a_mail_whose_time_is_over_is_not_queued(database_url: str) -> None:
         mail.deliver(note(expires_at=datetime.now(UTC) - timedelta(seconds=1)))
     assert caught.value.type is SendErrorType.EXPIRED
     assert rows(database_url) == NOTHING
+
+
+@pytest.mark.parametrize("step", ["deliver", "deliver_later", "deliver_many", "prepare"])
+def test_a_mail_that_expires_before_it_is_due_is_refused(database_url: str, step: str) -> None:
+    """It would be queued and could never leave; at the same moment is too late as well."""
+    due = datetime.now(UTC) + timedelta(hours=1)
+    late = note(send_at=due, expires_at=due)
+    with front_desk(database_url) as mail:
+        if step == "deliver_many":
+            (refused,) = mail.deliver_many([late])
+            error = refused.error
+        else:
+            with pytest.raises(SendError) as caught:
+                getattr(mail, step)(late)
+            error = caught.value
+        assert isinstance(error, SendError)
+        assert (error.type, error.code) == (SendErrorType.EXPIRED, "expires_first")
+    assert rows(database_url) == NOTHING
+
+
+def test_times_of_the_call_are_held_against_each_other(database_url: str) -> None:
+    """``at`` and ``expires_at`` are the mail's; without one it is counted from when it is due."""
+    due = datetime.now(UTC) + timedelta(days=30)
+    with front_desk(database_url) as mail:
+        with pytest.raises(SendError) as caught:
+            mail.deliver_later(note(expires_at=due - timedelta(seconds=1)), at=due)
+        assert caught.value.code == "expires_first"
+        for mail_expires_at in (None, due + timedelta(seconds=1)):
+            queued = mail.deliver_later(note(), at=due, expires_at=mail_expires_at)
+            assert queued.state is DispatchState.QUEUED
 
 
 def test_a_queued_mail_expires(database_url: str) -> None:

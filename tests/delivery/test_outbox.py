@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID, uuid4
 
 import psycopg
@@ -115,6 +115,17 @@ def test_an_expiry_needs_a_zone_too(database_url: str) -> None:
         with pytest.raises(SendError) as caught:
             mail.outbox.reschedule(one.id, now, expires_at=now.replace(tzinfo=None), actor="zoe")
         assert caught.value.code == "naive_time"
+
+
+@pytest.mark.parametrize("name", ["at", "expires_at"])
+def test_a_time_that_nobody_could_read_again_is_refused(database_url: str, name: str) -> None:
+    """The year 10000 is stored by Postgres, and breaks every list that it stands in."""
+    never = datetime.max.replace(tzinfo=timezone(timedelta(hours=-5)))
+    with front_desk(database_url) as mail:
+        one = mail.deliver_later(note())
+        with pytest.raises(SendError) as caught:
+            mail.outbox.reschedule(one.id, **{"at": datetime.now(UTC), name: never}, actor="zoe")
+        assert caught.value.code == "year_out_of_range"
 
 
 def test_cancelling_tells_the_truth(database_url: str) -> None:

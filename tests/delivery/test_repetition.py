@@ -18,6 +18,7 @@ from mailglass import (
     SuppressionReason,
     SuppressionScope,
 )
+from mailglass.delivery import batch
 from mailglass.errors import SendErrorType
 
 ONE_AN_HOUR = RateLimit(capacity=1, per_s=1 / 3600)
@@ -47,6 +48,38 @@ def test_a_repetition_takes_no_tokens(database_url: str, *, many: bool) -> None:
         assert again.id == first.id
         assert again.error is None
     assert count(database_url, "messages") == 1
+
+
+def test_a_repetition_in_the_same_batch_takes_no_tokens(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when the first one stands in another part of it, which may still be on its way."""
+    monkeypatch.setattr(batch, "PART_MAX", 2)
+    with front_desk(database_url, rate_limit_per_tenant=ONE_AN_HOUR) as mail:
+        found = mail.deliver_many([_keyed()] * 5)
+    assert {one.id for one in found} == {found[0].id}
+    assert {one.error for one in found} == {None}
+    assert count(database_url, "messages") == 1
+
+
+def test_a_repetition_of_a_mail_that_was_refused_is_asked_about_anew(database_url: str) -> None:
+    """The key is not taken by a mail that is not there, whoever it was for."""
+    with front_desk(database_url) as mail:
+        _suppress(mail)
+        refused, other = mail.deliver_many([_keyed(), _keyed(to="ann@mail.example")])
+    assert [refused.state, other.state] == [DispatchState.SUPPRESSED, DispatchState.QUEUED]
+
+
+@pytest.mark.parametrize(("capacity", "state"), [(1, "failed"), (2, "queued")])
+def test_a_repetition_of_a_mail_that_could_not_be_frozen_is_checked(
+    database_url: str, capacity: int, state: str
+) -> None:
+    """What kept the first one from being stored comes to light after its tokens were taken."""
+    limit = RateLimit(capacity=capacity, per_s=0.001)
+    with front_desk(database_url, rate_limit_per_tenant=limit) as mail:
+        refused, other = mail.deliver_many([_keyed(mailable="a\x00"), _keyed()])
+    assert isinstance(refused.error, SendError)
+    assert other.state == state
 
 
 @pytest.mark.parametrize("many", [False, True])

@@ -6,9 +6,11 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from datetime import UTC, datetime
 
 import psycopg
 import pytest
+from psycopg import sql
 from psycopg.rows import dict_row
 
 from front_desk import front_desk, note
@@ -83,6 +85,17 @@ def test_every_wait_of_a_session_has_an_end(database_url: str) -> None:
             assert row[name] == "7s"
         row = connection.execute("show synchronous_commit").fetchone()
         assert row == {"synchronous_commit": "on"}
+
+
+def test_times_are_read_alike_wherever_the_server_stands(database_url: str) -> None:
+    """East of Greenwich the last moment of 9999 would be in a year that Python does not have."""
+    last = datetime.max.replace(tzinfo=UTC)
+    with psycopg.connect(database_url, autocommit=True) as owner:
+        name = sql.Identifier(owner.info.dbname)
+        owner.execute(sql.SQL("alter database {} set timezone = 'Asia/Tokyo'").format(name))
+    with Store(database_url) as store, store.connection() as connection:
+        row = connection.execute("select %s::timestamptz as at", [last]).fetchone()
+    assert row == {"at": last}
 
 
 def test_the_role_is_taken_on_every_connection(database_url: str) -> None:
