@@ -15,7 +15,7 @@ import pytest
 
 from mailglass.address import parse_address
 from mailglass.deliveries import DispatchState
-from mailglass.delivery import dispatch, gate, settling, sweep
+from mailglass.delivery import claiming, dispatch, gate, settling, sweep
 from mailglass.delivery.dispatch import Dispatcher
 from mailglass.delivery.freeze import freeze
 from mailglass.delivery.record import REPORTED
@@ -367,8 +367,8 @@ def virtual(world: World) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for module in (dispatch, gate, settling):
             patch.setattr(module, "boot_seconds", world.clock)
+        for module in (claiming, gate, settling, sweep):
             patch.setattr(module, "report", _silent)
-        patch.setattr(sweep, "report", _silent)
         patch.setattr(dispatch, "as_checked", _as_checked)
         yield
 
