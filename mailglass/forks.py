@@ -39,11 +39,13 @@ class ProcessLock:
 
     def __enter__(self) -> None:
         """Wait until no other thread has it."""
-        self._lock.acquire()
+        lock = self._lock
+        lock.acquire()
+        self._held = lock
 
     def __exit__(self, *_exc: object) -> None:
-        """Let it go."""
-        self._lock.release()
+        """Let go what was taken: whoever forked while it held the lock leaves it in the child as well."""
+        self._held.release()
 
 
 def _renew_all() -> None:

@@ -6,7 +6,7 @@ import logging
 from typing import Final
 from uuid import UUID
 
-from mailglass.ledger.faults import DatabaseAwayError, is_of_a_row
+from mailglass.ledger.faults import is_of_a_row
 from mailglass.ledger.rows import Claim
 from mailglass.ledger.store import CLAIM_BYTES_MAX, Store
 from mailglass.message import Stream
@@ -14,15 +14,15 @@ from mailglass.telemetry import Signal, report
 
 CLAIM_WAIT_S_MAX: Final = 30.0
 """How long a claim may wait for its turn; the lease holds that much more than the adapter needs."""
-_PUT_OFF_S: Final = 3600.0
-"""When a message that could not be claimed is tried again, since somebody may have mended it."""
+_PUT_OFF_S: Final = 60.0
+"""When a message that could not be claimed is tried again: its row is free again, or was mended."""
 
 
 def claim_one(store: Store, tenant_id: str, message_id: UUID, *, lease_s: float) -> Claim | None:
     """Claim one message; None when it is not due, settled or somebody else's.
 
-    One whose rows the ledger refuses, as after a change by hand, is reported and put off for an hour:
-    no event can follow in its chain, so nothing may leave for it.
+    One whose rows the ledger refuses, as after a change by hand, or that somebody's transaction holds,
+    is reported and put off for a minute: no event can follow now, so nothing may leave.
     """
     try:
         return store.claim_message(tenant_id, message_id, lease_s=lease_s, wait_s=CLAIM_WAIT_S_MAX)
@@ -58,10 +58,10 @@ def _claim_each(store: Store, stream: Stream, *, limit: int, lease_s: float) -> 
     for tenant_id, message_id in store.due_of(stream, limit=limit):
         try:
             claim = claim_one(store, tenant_id, message_id, lease_s=lease_s)
-        except DatabaseAwayError:
+        except Exception:
             if not found:
                 raise
-            break  # what was claimed before is sent all the same
+            break  # what was claimed before is sent all the same; the next claim meets the error again
         found += () if claim is None else (claim,)
         if sum(len(one.payload or b"") for one in found) >= CLAIM_BYTES_MAX:
             break

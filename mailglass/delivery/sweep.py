@@ -78,26 +78,14 @@ class Sweeper:
 
     def _expire_all(self) -> int:
         """Expire what has expired, a batch at a time, so that one old flood holds up no other mail."""
-        found = 0
+        expired = 0
         for _ in range(_EXPIRE_ROUNDS_MAX):
-            moved = len(self._expire())
-            found += moved
-            if moved < BATCH_MAX:
+            found = self.store.expired_messages(limit=BATCH_MAX)
+            moved = len(self._move(found, _EXPIRED))
+            expired += moved
+            if moved == 0 or len(found) < BATCH_MAX:
                 break
-        return found
-
-    def _expire(self) -> Mapping[UUID, DispatchState]:
-        return self._move(
-            self.store.expired_messages(limit=BATCH_MAX),
-            Move(
-                from_state=DispatchState.QUEUED,
-                to_state=DispatchState.EXPIRED,
-                event=EventType.EXPIRED,
-                payload={"by": "sweep"},
-                code="expired",
-                when_expired=True,
-            ),
-        )
+        return expired
 
     def _abandon(self) -> Mapping[UUID, DispatchState]:
         return self._move(
@@ -235,6 +223,14 @@ def _out_of_unknown(state: DispatchState, event: EventType, reason: str) -> Move
     )
 
 
+_EXPIRED: Final = Move(
+    from_state=DispatchState.QUEUED,
+    to_state=DispatchState.EXPIRED,
+    event=EventType.EXPIRED,
+    payload={"by": "sweep"},
+    code="expired",
+    when_expired=True,
+)
 _OWNER_GONE: Final = Move(
     from_state=DispatchState.UNKNOWN,
     to_state=DispatchState.UNKNOWN,

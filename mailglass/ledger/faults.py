@@ -27,7 +27,9 @@ WRITES_MAX: Final = 3
 REPEATS_MAX: Final = 3
 """How often a statement is run again that Postgres rolled back for the sake of another one."""
 
-_OF_A_ROW: Final = (errors.DataError, errors.IntegrityError)
+RowHeldError = errors.LockNotAvailable
+"""Is raised, as psycopg's own, where somebody's transaction holds a row for too long."""
+_OF_A_ROW: Final = (errors.DataError, errors.IntegrityError, RowHeldError)
 ROLLED_BACK: Final = (errors.SerializationFailure, errors.DeadlockDetected)
 READ_ONLY: Final = "25006"
 
@@ -72,9 +74,10 @@ def repeatedly(run: Callable[[], _Answer]) -> _Answer:
 
 
 def is_of_a_row(error: Exception) -> bool:
-    """Tell whether a statement was refused for what one of its rows holds: without it the rest passes.
+    """Tell whether a statement was refused for what one of its rows holds, or for who holds that row.
 
-    What is wrong with the database itself, as a right that is lacking, is no row's fault.
+    Without that row the rest passes. What is wrong with the database itself, as a right that is
+    lacking, is no row's fault.
     """
     match error:
         case EventLedgerImmutableError():

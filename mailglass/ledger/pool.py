@@ -25,6 +25,8 @@ _KEEPALIVE: Final = {
     "tcp_user_timeout": 30_000,
 }
 """Seconds, and milliseconds for the last: a dead host's session ends within about 30 s."""
+_LOCK_PART: Final = 3
+"""Of the time that a statement may take a lock may take a third: so it is told which of both it was."""
 _LAST_WORDS_MS: Final = (0, 20, 20)
 """How long one look at an idle connection waits: a server says why it goes just before it hangs up."""
 
@@ -55,10 +57,11 @@ class Pool:
         self._inherited: list[ConnectionPool[Connection]] = []
         self._is_closed = False
         timeout_ms = int(statement_timeout_s * 1000)
+        lock_ms = timeout_ms // _LOCK_PART
         self._session: dict[str, Any] = {
             "application_name": "mailglass",
             "connect_timeout": max(2, int(connect_timeout_s)),
-            "options": f"-c statement_timeout={timeout_ms} -c lock_timeout={timeout_ms} "
+            "options": f"-c statement_timeout={timeout_ms} -c lock_timeout={lock_ms} "
             f"-c idle_in_transaction_session_timeout={timeout_ms} -c synchronous_commit=on "
             # Times are written and read the same wherever the server stands, up to the last of 9999.
             "-c timezone=UTC",
@@ -134,9 +137,10 @@ class Pool:
                 pool.putconn(connection)
 
     def _opened(self) -> ConnectionPool[Connection]:
+        self._reach()  # not under the lock, for which who closes it would wait
         with self._lock:
+            self._refuse_when_closed()
             if self._pool is None:
-                self._reach()
                 self._pool = self._made()
             return self._pool
 
@@ -176,8 +180,8 @@ def is_cut(connection: Connection) -> bool:
     if connection.closed:
         return True
     heard = select.poll()
-    heard.register(connection.fileno(), select.POLLIN)
     try:
+        heard.register(connection.fileno(), select.POLLIN)
         for wait_ms in _LAST_WORDS_MS:
             if not heard.poll(wait_ms):
                 break

@@ -45,6 +45,7 @@ class Signal(StrEnum):
     CHECK_RAISED = "attempt.check_raised"
     DISPATCH_RAISED = "attempt.dispatch_raised"
     CLAIM_REFUSED = "attempt.claim_refused"
+    VERDICT_REFUSED = "attempt.verdict_refused"
     ROUTED = "attempt.routed"
     BREAKER_OPENED = "breaker.opened"
     BREAKER_PROBED = "breaker.probed"

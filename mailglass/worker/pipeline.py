@@ -12,7 +12,7 @@ from typing import Final
 
 from mailglass.app import Mailglass
 from mailglass.delivery.settling import Attempt, released
-from mailglass.ledger.faults import DatabaseAwayError
+from mailglass.ledger.faults import DatabaseAwayError, RowHeldError, is_of_a_row
 from mailglass.ledger.rows import Claim
 from mailglass.ledger.store import CLAIM_BYTES_MAX, FIRST_KEY, KeyPlace
 from mailglass.message import Stream
@@ -284,9 +284,9 @@ class _Run:
             return
         try:
             self._write_these(self.unwritten)
-        except DatabaseAwayError:
-            raise
-        except Exception:  # noqa: BLE001 - which of them it was shows when each is written alone
+        except Exception as error:
+            if isinstance(error, DatabaseAwayError) and not is_of_a_row(error):
+                raise
             self._write_each()
         self.moved.set()
         elapsed_s = time.monotonic() - self.counted_at
@@ -304,17 +304,37 @@ class _Run:
     def _write_each(self) -> None:
         """Write one by one what cannot be written together, so that one costs no other its verdict.
 
-        What is refused alone too ends the run, after the others are written.
+        One whose rows somebody holds is kept, one whose rows refuse it is reported and left as it is. Any
+        other error ends the run, after the others are written.
         """
+        held: RowHeldError | None = None
         for one in tuple(self.unwritten):
             try:
                 self._write_these([one])
+            except RowHeldError as error:
+                held = error
             except DatabaseAwayError:
                 raise
-            except Exception as error:  # noqa: BLE001 - told to whoever called run
-                self.failure = self.failure or error
+            except Exception as error:  # noqa: BLE001 - told to whoever called run, or reported
                 self.unwritten.remove(one)
-                self.ended.set()
+                if is_of_a_row(error):
+                    self._leave(one, error)
+                else:
+                    self.failure = self.failure or error
+                    self.ended.set()
+        if held is not None:
+            raise held
+
+    def _leave(self, attempt: Attempt, error: Exception) -> None:
+        claim = attempt.claim
+        self.in_flight.remove([mark_of(claim)])
+        report(
+            Signal.VERDICT_REFUSED,
+            level=logging.ERROR,
+            tenant_id=claim.tenant_id,
+            message_id=claim.message_id,
+            error_type=type(error).__name__,
+        )
 
     def _send(self, number: int) -> None:
         takes_bulk = number > 0 or self.worker.threads == 1

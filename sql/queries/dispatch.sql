@@ -230,15 +230,26 @@ with asked as (
            s.prior_hash, s.chain_hash
     from settled s
 ), other as (
-    -- Locked, so that they are read as they are now: somebody may have moved them since this began.
-    select d.message_id, d.state
+    select d.id, d.message_id, d.state, d.state in ('queued', 'sending', 'unknown') as may_move
     from mailglass.deliveries d
     where d.message_id = any (array(select settled.message_id from settled))
       and not exists (select from settled s where s.id = d.id)
+), current as (
+    -- Locked, so that they are read as they are now: somebody may have moved them since this began.
+    select d.message_id, d.state
+    from mailglass.deliveries d
+    where d.id = any (array(select o.id from other o where o.may_move))
+    order by d.id
     for no key update of d
 ), folded as (
     select message_id, mailglass.folded_state(array_agg(state)) as state
-    from (select s.message_id, s.state from settled s union all select o.message_id, o.state from other o) every_delivery
+    from (
+        select s.message_id, s.state from settled s
+        union all
+        select o.message_id, o.state from other o where not o.may_move
+        union all
+        select c.message_id, c.state from current c
+    ) every_delivery
     group by message_id
 )
 update mailglass.messages m
@@ -307,15 +318,26 @@ with asked as (
            e.prior_hash, e.chain_hash
     from ended e
 ), other as (
-    -- Locked, so that they are read as they are now: somebody may have moved them since this began.
-    select d.message_id, d.state
+    select d.id, d.message_id, d.state, d.state in ('queued', 'sending', 'unknown') as may_move
     from mailglass.deliveries d
     where d.message_id = any (array(select ended.message_id from ended))
       and not exists (select from ended e where e.id = d.id)
+), current as (
+    -- Locked, so that they are read as they are now: somebody may have moved them since this began.
+    select d.message_id, d.state
+    from mailglass.deliveries d
+    where d.id = any (array(select o.id from other o where o.may_move))
+    order by d.id
     for no key update of d
 ), folded as (
     select message_id, mailglass.folded_state(array_agg(state)) as state
-    from (select e.message_id, e.state from ended e union all select o.message_id, o.state from other o) every_delivery
+    from (
+        select e.message_id, e.state from ended e
+        union all
+        select o.message_id, o.state from other o where not o.may_move
+        union all
+        select c.message_id, c.state from current c
+    ) every_delivery
     group by message_id
 )
 update mailglass.messages m

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -107,3 +108,19 @@ def test_a_forked_child_rings_though_a_ring_was_due_in_its_parent(
             if isinstance(one, threading.Timer):
                 one.cancel()
         assert len(list(heard.notifies(timeout=HEARD_S_MAX, stop_after=1))) == 1
+
+
+def test_whoever_forks_while_it_holds_a_lock_leaves_it_in_the_child() -> None:
+    """As a thread's own lock lets it, for which a fork changes nothing."""
+    lock, here = ProcessLock(), os.getpid()
+    child = -1
+    try:
+        with lock:
+            child = os.fork()
+        with lock:
+            pass
+    finally:
+        if os.getpid() != here:
+            os._exit(3 if sys.exc_info()[0] else 0)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -10,8 +12,9 @@ import psycopg
 import pytest
 
 from front_desk import front_desk, note
-from mailglass import DispatchState, EventType, Message, RateLimitError
+from mailglass import DispatchState, EventType, Mailglass, Message, RateLimitError, Stream
 from mailglass.adapters.fake import FakeAdapter, FakeMode
+from mailglass.delivery import sweep
 from mailglass.envelope import Accepted, Envelope, Verdict
 from mailglass.errors import RateLimitErrorType
 from mailglass.message import OnUnknown
@@ -152,3 +155,96 @@ def test_what_was_given_up_as_unknown_is_sent_again_by_its_adapter_alone(
         mail.outbox.retry(one.id, actor="ann", confirm_duplicate_risk=True)
         mail.dispatch_due()
     assert backup.sent == ()
+
+
+@contextmanager
+def _held(database_url: str, delivery_id: UUID) -> Iterator[None]:
+    """Hold a delivery's row in a transaction that stays open, as in a forgotten terminal."""
+    with psycopg.connect(database_url) as somebody:
+        somebody.execute("select from mailglass.deliveries where id = %s for update", [delivery_id])
+        yield
+
+
+def test_a_delivery_that_somebody_holds_stops_no_other_mail(database_url: str) -> None:
+    """It is put off for a moment, and what is due beside it is claimed."""
+    with front_desk(database_url, database_statement_timeout_s=1.0) as mail:
+        one = mail.deliver_later(note())
+        mail.deliver_many([note() for _ in range(5)])
+        with _held(database_url, one.id):
+            assert len(mail.dispatcher.claim_due(Stream.TRANSACTIONAL, limit=10)) == 5
+
+
+def test_a_delivery_that_somebody_holds_stops_no_sweep(database_url: str) -> None:
+    """The others expire, and it does when it is free."""
+    with front_desk(database_url, database_statement_timeout_s=1.0) as mail:
+        one = mail.deliver_later(note())
+        mail.deliver_later(note())
+        sql(database_url, "update mailglass.messages set expires_at = now() - interval '1 s'")
+        with _held(database_url, one.id):
+            assert mail.sweep().expired == 1
+        assert mail.sweep().expired == 1
+
+
+def test_a_recipient_who_was_served_before_holds_up_no_verdict(database_url: str) -> None:
+    """What cannot change any more is read and not locked."""
+    fake = FakeAdapter()
+    fake.for_recipient("ann@mail.example", FakeMode.REJECT_TEMPORARY)
+    with front_desk(database_url, fake, breaker=None, database_statement_timeout_s=1.0) as mail:
+        one = mail.deliver_later(note(cc="ann@mail.example"))
+        mail.dispatch_due()
+        fake.for_recipient("ann@mail.example", FakeMode.ACCEPT)
+        with _held(database_url, one.id):
+            mail.dispatch_due()
+        states = [each.state for each in mail.deliveries_of(one.message_id)]
+    assert states == [DispatchState.SENT, DispatchState.SENT]
+
+
+def test_a_worker_writes_the_other_verdicts(database_url: str) -> None:
+    """What came of the mail whose row is held is kept, and written when it is free."""
+    fake = Waiting()
+    with front_desk(database_url, fake, breaker=None, database_statement_timeout_s=0.3) as mail:
+        one = mail.deliver_later(note())
+        with running(Worker(mail=mail, threads=2, poll_s=0.01)):
+            assert fake.arrived.wait(10)
+            with _held(database_url, one.id):
+                fake.leaves.set()
+                other = mail.deliver_later(note())
+                until(lambda: _is_sent(mail, other.id))
+            until(lambda: _is_sent(mail, one.id))
+
+
+class Waiting(FakeAdapter):
+    """A provider that answers when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.arrived, self.leaves = threading.Event(), threading.Event()
+
+    def send(self, envelope: Envelope) -> Accepted:
+        """Tell that something has arrived, and wait."""
+        self.arrived.set()
+        assert self.leaves.wait(10)
+        return super().send(envelope)
+
+
+def _is_sent(mail: Mailglass, delivery_id: UUID) -> bool:
+    found = mail.delivery(delivery_id)
+    return found is not None and found.state is DispatchState.SENT
+
+
+def test_one_held_row_leaves_no_flood_unexpired(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One sweep goes on to the next batch, though not all of one could be moved."""
+    monkeypatch.setattr(sweep, "BATCH_MAX", 20)
+    with front_desk(database_url) as mail:
+        one = mail.deliver_later(note())
+        sql(database_url, "update mailglass.messages set expires_at = now() - interval '1 hour'")
+        mail.deliver_many([note() for _ in range(50)])
+        sql(database_url, "update mailglass.messages set expires_at = now() - interval '1 s'"
+            " where expires_at > now()")  # fmt: skip
+        with psycopg.connect(database_url) as held:
+            held.execute(
+                "select from mailglass.messages where id = %s for update", [one.message_id]
+            )
+            assert mail.sweep().expired == 50

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 
 import psycopg
@@ -78,11 +80,11 @@ def test_the_threads_of_a_forked_child_share_one_new_pool(database_url: str) -> 
 
 def test_every_wait_of_a_session_has_an_end(database_url: str) -> None:
     """A lost lock or a slow statement holds nobody for ever; a commit is on disk."""
-    with Store(database_url, statement_timeout_s=7) as store, store.connection() as connection:
-        for name in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
+    with Store(database_url, statement_timeout_s=9) as store, store.connection() as connection:
+        ends = {"statement_timeout": "9s", "lock_timeout": "3s"}
+        for name, end in (ends | {"idle_in_transaction_session_timeout": "9s"}).items():
             row = connection.execute(f"show {name}".encode()).fetchone()
-            assert row is not None
-            assert row[name] == "7s"
+            assert row == {name: end}
         row = connection.execute("show synchronous_commit").fetchone()
         assert row == {"synchronous_commit": "on"}
 
@@ -144,3 +146,24 @@ def test_connections_that_were_cut_while_idle_are_replaced(database_url: str) ->
         for _ in range(3):
             with store.connection() as connection:
                 assert connection.execute("select 1 as one").fetchone() == {"one": 1}
+
+
+def test_closing_waits_for_no_server_that_does_not_answer() -> None:
+    """A thread that opens the pool meanwhile is told that it is closed."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://x@127.0.0.1:{silent.getsockname()[1]}/x"
+        store = Store(url, connect_timeout_s=3)
+        user = threading.Thread(target=_use, args=(store,))
+        user.start()
+        peer, _ = silent.accept()
+        with peer:
+            started = time.monotonic()
+            store.close()
+            took_s = time.monotonic() - started
+            user.join()
+    assert took_s < 1
+
+
+def _use(store: Store) -> None:
+    with suppress(psycopg.OperationalError, ConfigError), store.connection():
+        pass

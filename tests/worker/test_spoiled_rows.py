@@ -12,6 +12,7 @@ import pytest
 from front_desk import BULK, front_desk, note
 from mailglass import DispatchState, EventLedgerImmutableError, Mailglass, Stream
 from mailglass.adapters.fake import FakeAdapter
+from mailglass.envelope import Accepted, Envelope
 from mailglass.worker import Worker
 from running_worker import running, until
 
@@ -60,7 +61,7 @@ def test_a_worker_sends_the_rest(database_url: str, caplog: pytest.LogCaptureFix
     assert line.levelno == logging.ERROR
     assert str(spoiled) in line.getMessage()
     assert "EventLedgerImmutableError" in line.getMessage()
-    assert _run_at(database_url, spoiled) > datetime.now(UTC) + timedelta(minutes=50)
+    assert _run_at(database_url, spoiled) > datetime.now(UTC) + timedelta(seconds=30)
 
 
 def test_mail_in_order_of_other_keys_leaves(database_url: str) -> None:
@@ -86,6 +87,31 @@ def test_without_a_worker_the_rest_leaves_too(database_url: str) -> None:
         mail.dispatch_due()
         assert len(fake.sent) == 2
         assert mail.dispatch_due() == 0
+
+
+def test_a_row_that_is_spoiled_in_flight_ends_no_worker(
+    database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its verdict cannot be written; that is told, and the mail that comes after leaves."""
+
+    class Spoiling(FakeAdapter):
+        def send(self, envelope: Envelope) -> Accepted:
+            if not self.sent:
+                _spoil(database_url, envelope.message_id)
+            return super().send(envelope)
+
+    fake = Spoiling()
+    with front_desk(database_url, fake) as mail:
+        spoiled = mail.deliver_later(note()).message_id
+        with running(Worker(mail=mail, threads=2, poll_s=0.05)):
+            until(lambda: bool(_told(caplog, "attempt.verdict_refused")))
+            other = mail.deliver_later(note())
+            until(lambda: len(fake.sent) == 2)
+        found = mail.delivery(other.id)
+    assert found is not None
+    assert found.state is DispatchState.SENT
+    (line,) = _told(caplog, "attempt.verdict_refused")
+    assert str(spoiled) in line.getMessage()
 
 
 def test_a_sweep_moves_the_rest(database_url: str, caplog: pytest.LogCaptureFixture) -> None:
