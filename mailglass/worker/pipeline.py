@@ -12,6 +12,7 @@ from typing import Final
 
 from mailglass.app import Mailglass
 from mailglass.delivery.settling import Attempt, released
+from mailglass.errors import MailglassError
 from mailglass.ledger.faults import DatabaseAwayError, RowHeldError, is_of_a_row
 from mailglass.ledger.rows import Claim
 from mailglass.ledger.store import CLAIM_BYTES_MAX, FIRST_KEY, KeyPlace
@@ -304,8 +305,9 @@ class _Run:
     def _write_each(self) -> None:
         """Write one by one what cannot be written together, so that one costs no other its verdict.
 
-        One whose rows somebody holds is kept, one whose rows refuse it is reported and left as it is. Any
-        other error ends the run, after the others are written.
+        One whose rows somebody holds is kept, and one whose chain takes no event is reported and left as it
+        is. Any other error ends the run, after the others are written: what is wrong may be the database,
+        and then no mail should leave of whose end nothing can be written.
         """
         held: RowHeldError | None = None
         for one in tuple(self.unwritten):
@@ -317,7 +319,7 @@ class _Run:
                 raise
             except Exception as error:  # noqa: BLE001 - told to whoever called run, or reported
                 self.unwritten.remove(one)
-                if is_of_a_row(error):
+                if isinstance(error, MailglassError) and is_of_a_row(error):
                     self._leave(one, error)
                 else:
                     self.failure = self.failure or error
