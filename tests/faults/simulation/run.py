@@ -28,7 +28,7 @@ from mailglass.ids import new_id
 from mailglass.ledger.rows import Claim, Move, Pending
 from mailglass.ledger.store import Store
 from mailglass.message import Message, OnUnknown, Stream
-from mailglass.preflight import Check, Context, Phase
+from mailglass.preflight import Check, Context, Phase, own_checks
 from mailglass.preflight.suppression import no_recipient_is_suppressed
 from mailglass.settings import Settings, load_settings
 from mailglass.suppression import Suppression, SuppressionReason, SuppressionScope
@@ -367,7 +367,7 @@ def virtual(world: World) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for module in (dispatch, gate, settling):
             patch.setattr(module, "boot_seconds", world.clock)
-        for module in (claiming, gate, settling, sweep):
+        for module in (claiming, gate, own_checks, settling, sweep):
             patch.setattr(module, "report", _silent)
         patch.setattr(dispatch, "as_checked", _as_checked)
         yield
