@@ -244,6 +244,7 @@ class Settings(AdapterSetting, BaseSettings):
     database_connections_max: int = Field(default=10, ge=1, le=200)
     database_connect_timeout_s: float = Field(default=10.0, gt=0, le=120)
     database_statement_timeout_s: float = Field(default=30.0, gt=0, le=600)
+    """Of it a statement waits a third at most for a lock that somebody else holds."""
 
     named_adapters: dict[_AdapterRef, AdapterSetting] = Field(default_factory=dict)
     """Adapters by names of your own; beside them ``adapter`` is the one named ``default`` if it is set."""

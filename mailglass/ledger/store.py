@@ -268,10 +268,9 @@ class Store:
         rows = self.rows("due_messages", {"limit": limit, "streams": [stream.value]})
         return tuple((one["tenant_id"], one["id"]) for one in rows)
 
-    def put_off(self, tenant_id: str, message_id: UUID, *, s: float) -> bool:
-        """Let a queued message be due in so many seconds; False for one that is not queued any more."""
-        asked = {"tenant_id": tenant_id, "message_id": message_id, "s": s}
-        return bool(self.rows("put_off_message", asked))
+    def put_off(self, tenant_id: str, message_id: UUID, *, s: float) -> None:
+        """Let a message be due in so many seconds, where it is still queued."""
+        self.rows("put_off_message", {"tenant_id": tenant_id, "message_id": message_id, "s": s})
 
     def delivery(self, tenant_id: str | None, delivery_id: UUID) -> Delivery | None:
         """Return one delivery; None for another tenant's as for one that is not there."""

@@ -12,7 +12,11 @@ import pytest
 from front_desk import BULK, front_desk, note
 from mailglass import DispatchState, EventLedgerImmutableError, Mailglass, Stream
 from mailglass.adapters.fake import FakeAdapter
+from mailglass.delivery import claiming
+from mailglass.delivery.claiming import claim_one
 from mailglass.envelope import Accepted, Envelope
+from mailglass.ledger.faults import DatabaseAwayError
+from mailglass.ledger.store import Store
 from mailglass.worker import Worker
 from running_worker import running, until
 
@@ -137,6 +141,27 @@ def test_the_rest_of_a_stream_is_found_behind_another(database_url: str) -> None
         good = mail.deliver_later(news)
         claims = mail.dispatcher.claim_due(Stream.BULK, limit=5)
     assert [one.message_id for one in claims] == [good.message_id]
+
+
+def test_what_was_claimed_before_the_database_went_away_is_sent(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One by one, the first claim stands; the next question meets what is wrong, and tells it."""
+    tried = list[UUID]()
+
+    def one_and_no_more(store: Store, tenant_id: str, message_id: UUID, **given: float) -> object:
+        tried.append(message_id)
+        if len(tried) > 2:
+            raise DatabaseAwayError("away")
+        return claim_one(store, tenant_id, message_id, **given)
+
+    with front_desk(database_url) as mail:
+        _one_spoiled(mail, database_url)
+        first = mail.deliver_later(note())
+        mail.deliver_many([note(), note()])
+        monkeypatch.setattr(claiming, "claim_one", one_and_no_more)
+        claims = mail.dispatcher.claim_due(Stream.TRANSACTIONAL, limit=5)
+    assert [one.message_id for one in claims] == [first.message_id]
 
 
 def test_what_is_wrong_with_the_database_is_no_rows_fault(database_url: str) -> None:
